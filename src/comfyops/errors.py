@@ -1,0 +1,245 @@
+"""Every error ComfyOps raises on purpose.
+
+    ComfyOpsError
+     ├─ UsageError                 the command or call does not make sense               (exit 2)
+     ├─ InputError                 a file or value given by a person
+     │   ├─ MissingFileError       it is not there or cannot be read
+     │   ├─ NotJsonError           it is not JSON (or YAML)
+     │   ├─ UiFormatError          UI format where API format is needed
+     │   ├─ WorkflowFormatError    JSON, but not a workflow
+     │   ├─ NoWorkflowError        a picture that carries no workflow
+     │   ├─ NodeFactsError         not the answer of GET /object_info
+     │   ├─ UnknownInputError      --set names a node or input that is not there
+     │   ├─ InvalidWorkflowError   a server would refuse it; carries the problems
+     │   ├─ StoryboardError        a storyboard or project file says something impossible
+     │   └─ UnsafeNameError        a file name that would leave its folder
+     ├─ StorageError               a local disk or folder does not do what is needed
+     │   └─ DiskFullError
+     ├─ BackendError               a ComfyUI server (or the way to it)
+     │   ├─ UnreachableError       no answer
+     │   ├─ LoginRequiredError     it asks for a login
+     │   ├─ NotComfyUIError        something else answers there
+     │   ├─ RejectedError          it refused the job; carries its node errors
+     │   ├─ UnsupportedError       this server has no such route
+     │   ├─ RunFailedError         a node failed
+     │   ├─ RunInterruptedError    somebody stopped the run
+     │   ├─ RunLostError           the server forgot the run (restart, deleted from the queue)
+     │   ├─ StalledError           no progress: its worker is dead or hangs
+     │   ├─ WaitTimeoutError       it takes longer than we were told to wait
+     │   └─ OutputGoneError        history names a file that is no longer there
+     └─ MissingExtraError          an optional part is not installed
+
+Names end in `Error`. Each class has a stable `code` (in JSON output and logs) and a default `hint`, the next thing to
+try. The message is one sentence. `facts` are the details a program needs; they go into `details` of the JSON answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+class ComfyOpsError(Exception):
+    """Base of all: `message` is one clear sentence, `code` is stable, `hint` says what to do next."""
+
+    code = "error"
+    hint = ""
+
+    def __init__(self, message: str, *, hint: str | None = None, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+        if hint is not None:
+            self.hint = hint
+
+
+class UsageError(ComfyOpsError):
+    """The command or call does not make sense."""
+
+    code = "usage"
+    hint = "Run the command with --help."
+
+
+class InputError(ComfyOpsError):
+    """A file or value given by a person is not what it should be."""
+
+    code = "input"
+
+
+class MissingFileError(InputError):
+    """A file is not there or cannot be read."""
+
+    code = "file_missing"
+    hint = "Check the path and its permissions."
+
+
+class NotJsonError(InputError):
+    """A file is not JSON (or YAML) at all."""
+
+    code = "not_json"
+    hint = "Export the workflow again with the menu 'Export (API)'."
+
+
+class UiFormatError(InputError):
+    """A workflow in UI format where the API format is needed."""
+
+    code = "ui_format"
+    hint = "In ComfyUI choose 'Export (API)', or convert it with `comfyops workflow convert`."
+
+
+class WorkflowFormatError(InputError):
+    """JSON that is not a workflow."""
+
+    code = "workflow_format"
+    hint = 'A workflow in API format is an object {"id": {"class_type": ..., "inputs": {...}}}.'
+
+
+class NoWorkflowError(InputError):
+    """A picture without an embedded workflow."""
+
+    code = "no_workflow"
+    hint = "Only pictures saved by ComfyUI's SaveImage, with metadata left in, carry their workflow."
+
+
+class NodeFactsError(InputError):
+    """Not the answer of GET /object_info."""
+
+    code = "node_facts"
+    hint = "Record a server's with `comfyops nodes snapshot --server URL -o FILE`."
+
+
+class UnknownInputError(InputError):
+    """A value is set for a node or input that is not there."""
+
+    code = "unknown_input"
+    hint = "See the names with `comfyops workflow show FILE`."
+
+
+class InvalidWorkflowError(InputError):
+    """A server would refuse this workflow; `facts["problems"]` says why."""
+
+    code = "workflow_invalid"
+    hint = "See every problem with `comfyops workflow validate FILE`."
+
+
+class StoryboardError(InputError):
+    """A storyboard or project file says something impossible."""
+
+    code = "storyboard"
+    hint = "See the fields in docs/storyboard.md, or start from `comfyops storyboard init`."
+
+
+class UnsafeNameError(InputError):
+    """A file name that would leave the folder it is meant for."""
+
+    code = "unsafe_name"
+    hint = "Use a plain name without '..', drive or leading slash."
+
+
+class StorageError(ComfyOpsError):
+    """A local disk or folder does not do what is needed."""
+
+    code = "storage"
+    hint = "Check the folder's permissions."
+
+
+class DiskFullError(StorageError):
+    """No space is left."""
+
+    code = "disk_full"
+    hint = "Free some space or choose another folder with -o; then run the same command again."
+
+
+class BackendError(ComfyOpsError):
+    """A ComfyUI server, or the way to it, failed."""
+
+    code = "backend"
+
+
+class UnreachableError(BackendError):
+    """No answer from the server."""
+
+    code = "backend_unreachable"
+    hint = "Start ComfyUI (or `comfyops simulate`) and give its address with --server."
+
+
+class LoginRequiredError(BackendError):
+    """The server asks for a login."""
+
+    code = "login_required"
+    hint = "Give its token with COMFYOPS_TOKEN or --token."
+
+
+class NotComfyUIError(BackendError):
+    """Something answers, but not a ComfyUI server."""
+
+    code = "not_comfyui"
+    hint = "Check host, port and --api-prefix."
+
+
+class RejectedError(BackendError):
+    """The server refused the job; `facts["node_errors"]` holds its reasons."""
+
+    code = "rejected"
+    hint = "Check the workflow with `comfyops workflow validate FILE --nodes SNAPSHOT` for this server."
+
+
+class UnsupportedError(BackendError):
+    """This server has no such route or feature."""
+
+    code = "unsupported"
+    hint = "Update ComfyUI."
+
+
+class RunFailedError(BackendError):
+    """A node failed; outputs of nodes that finished before may still exist."""
+
+    code = "run_failed"
+
+
+class RunInterruptedError(BackendError):
+    """The run was interrupted or cancelled."""
+
+    code = "run_interrupted"
+    hint = "Run it again."
+
+
+class RunLostError(BackendError):
+    """The server no longer knows the run: it restarted, or the job was deleted from its queue."""
+
+    code = "run_lost"
+    hint = "Run it again."
+
+
+class StalledError(BackendError):
+    """The head of the server's queue makes no progress: its worker is dead or hangs, though HTTP answers."""
+
+    code = "backend_stalled"
+    hint = "Restart the server; neither interrupting nor clearing its queue revives a dead worker."
+
+
+class WaitTimeoutError(BackendError):
+    """The run takes longer than we were told to wait; it goes on at the server."""
+
+    code = "timeout"
+    hint = "Wait longer, or cancel it with `comfyops jobs cancel ID`."
+
+
+class OutputGoneError(BackendError):
+    """History names an output file that is no longer on the server."""
+
+    code = "output_gone"
+    hint = "The result came from the server's cache; run it again with another seed or file name prefix."
+
+
+class MissingExtraError(ComfyOpsError):
+    """An optional part of ComfyOps is not installed."""
+
+    code = "extra_missing"
+
+
+def all_errors(root: type[ComfyOpsError] = ComfyOpsError) -> Iterator[type[ComfyOpsError]]:
+    """Every class of the tree, parents first."""
+    yield root
+    for child in root.__subclasses__():
+        yield from all_errors(child)

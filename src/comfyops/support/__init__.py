@@ -1,0 +1,1 @@
+"""What every subject may use: files, clocks, hashes. Nothing here knows what a workflow is."""

@@ -1,0 +1,114 @@
+"""Files that are written whole or not at all, and names that stay in their folder.
+
+A write goes to a temporary file on the same volume, is flushed to disk, then renamed: a crash at any line leaves the old
+file or the new one, never a part.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from comfyops.errors import DiskFullError, MissingFileError, StorageError, UnsafeNameError
+
+_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_MAX_NAME = 200  # bytes; file systems take 255, and callers add suffixes
+
+
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """The file's bytes, at most `limit` of them.
+
+    Raises MissingFileError with the reason in words.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(-1 if limit is None else limit)
+    except OSError as error:
+        raise MissingFileError(f"{path} cannot be read: {_reason(error)}.", path=str(path)) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write the file whole or not at all, making its folder where needed.
+
+    Raises DiskFullError and StorageError.
+    """
+    with writing(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write into; on leaving it is flushed to disk and takes the place of `path`, or is removed on an error.
+
+    Raises DiskFullError and StorageError.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """The error of ours for a failed write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"{path} cannot be written: no space is left on the disk.", path=str(path))
+    return StorageError(f"{path} cannot be written: {_reason(error)}.", path=str(path))
+
+
+def safe_path(folder: Path, *parts: str) -> Path:
+    """`folder` joined with names that came from elsewhere (a server, a file), which may hold "/" for subfolders.
+
+    Raises UnsafeNameError for names that would leave the folder, or that some file system would not take.
+    """
+    path = folder
+    for part in parts:
+        for name in part.split("/"):
+            if name:
+                path = path / _checked(name, part)
+    if path == folder:
+        raise UnsafeNameError("A file without a name cannot be written.")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UnsafeNameError(f"{'/'.join(parts)!r} would be written outside of {folder} through a link.")
+    return path
+
+
+def _checked(name: str, whole: str) -> str:
+    bad = name in (".", "..") or "\\" in name or ":" in name or any(ord(char) < 32 for char in name)
+    if bad or _WINDOWS_DEVICES.fullmatch(name) or name != name.strip(" ") or len(name.encode()) > _MAX_NAME:
+        raise UnsafeNameError(f"The name {whole[:120]!r} is not safe as a file name.", name=whole)
+    return name
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _reason(error: OSError) -> str:
+    reasons = {errno.ENOENT: "it does not exist", errno.EACCES: "permission is denied", errno.EISDIR: "it is a folder"}
+    return reasons.get(error.errno or 0, (error.strerror or type(error).__name__).lower())

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Installs the Debian packages the tests use (Chromium for the browser test) where they are missing and we may.
+missing=""
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing:$missing"
+    apt-get update -qq >/dev/null 2>&1 || true
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 ||
+        echo "could not install:$missing (the tests that need it are skipped)"
+else
+    echo "missing:$missing (the tests that need it are skipped)"
+fi
