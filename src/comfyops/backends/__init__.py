@@ -1,0 +1,1 @@
+"""Backends: ComfyUI servers, and the one client that speaks to them."""
