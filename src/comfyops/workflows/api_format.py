@@ -14,6 +14,9 @@ from typing import Any
 from comfyops.errors import NotJsonError, UiFormatError, WorkflowFormatError
 from comfyops.workflows.graph import Graph, Link, Node, Value
 
+NO_INPUTS = "it has no inputs object"
+"""`Node.oddity` of a node whose inputs are simply absent."""
+
 MAX_NESTING = 200
 """Deepest nesting of JSON inside a workflow. Real ones need under 20; Python's own parser dies near 1000."""
 
@@ -108,18 +111,17 @@ def _node(node_id: str, data: object) -> Node:
         return Node(node_id, None, None, oddity=f"it is {_kind(data)}, not an object")
     oddity = ""
     class_type, inputs, meta = data.get("class_type"), data.get("inputs"), data.get("_meta", {})
+    has_meta = "_meta" in data and isinstance(meta, dict)
     if class_type is not None and not isinstance(class_type, str):
         class_type, oddity = None, f"its class_type is {_kind(class_type)}, not a string"
     if not isinstance(inputs, dict):
-        oddity = oddity or (
-            f"its inputs are {_kind(inputs)}, not an object" if "inputs" in data else "it has no inputs object"
-        )
+        oddity = oddity or (f"its inputs are {_kind(inputs)}, not an object" if "inputs" in data else NO_INPUTS)
         inputs = None
     if not isinstance(meta, dict):
         oddity, meta = oddity or f"its _meta is {_kind(meta)}, not an object", {}
     title = meta.get("title")
     values = None if inputs is None else MappingProxyType({name: to_value(item) for name, item in inputs.items()})
-    return Node(node_id, class_type, values, title if isinstance(title, str) else "", oddity)
+    return Node(node_id, class_type, values, title if isinstance(title, str) else "", oddity, has_meta)
 
 
 def _dump_node(node: Node) -> dict[str, Any]:
@@ -128,11 +130,18 @@ def _dump_node(node: Node) -> dict[str, Any]:
         data["inputs"] = {name: from_value(value) for name, value in node.inputs.items()}
     if node.class_type is not None:
         data["class_type"] = node.class_type
-    if node.title:
-        data["_meta"] = {"title": node.title}
+    if node.title or node.has_meta:
+        data["_meta"] = {"title": node.title} if node.title else {}
     return data
 
 
 def _kind(data: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
     return "null" if data is None else names.get(type(data), "something else")

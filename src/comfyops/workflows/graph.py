@@ -29,7 +29,8 @@ class Link(NamedTuple):
 class Node:
     """One node. `class_type` is None where it is missing, `inputs` is None where they are missing or no object.
 
-    `oddity` says in words how the JSON form differs from a node's ("" = it does not).
+    `oddity` says in words how the JSON form differs from a node's ("" = it does not). `has_meta` tells whether it came
+    with a `_meta` object, which ComfyUI needs where it replaces an old class by its successor.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Node:
     inputs: Mapping[str, Value] | None
     title: str = ""
     oddity: str = ""
+    has_meta: bool = False
 
     def links(self) -> Iterator[tuple[str, Link]]:
         """(input name, link) of each linked input."""

@@ -27,7 +27,15 @@ MATCH_TYPE = "COMFY_MATCHTYPE_V3"
 DYNAMIC_TYPES = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT})
 
 _PROSE = frozenset(
-    {"tooltip", "description", "output_tooltips", "price_badge", "search_aliases", "essentials_category", "placeholder"}
+    {
+        "tooltip",
+        "description",
+        "output_tooltips",
+        "price_badge",
+        "search_aliases",
+        "essentials_category",
+        "placeholder",
+    }
 )
 
 
@@ -148,7 +156,7 @@ class NodeTypes(Mapping[str, NodeType]):
     @property
     def is_modern(self) -> bool:
         """Whether the facts are those of a server that behaves like 0.33 (else like 0.8)."""
-        first = next(iter(self._facts.values()), {})
+        first: Mapping[str, Any] = next(iter(self._facts.values()), {})
         return "has_intermediate_output" in first or "search_aliases" in first
 
     def folder(self, class_type: str, name: str) -> str | None:
