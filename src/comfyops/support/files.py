@@ -1,7 +1,7 @@
 """Files that are written whole or not at all, and names that stay in their folder.
 
-A write goes to a temporary file on the same volume, is flushed to disk, then renamed: a crash at any line leaves the old
-file or the new one, never a part.
+A write goes to a temporary file on the same volume, is flushed to disk, then renamed: a crash at any line leaves the
+old file or the new one, never a part.
 """
 
 from __future__ import annotations
@@ -110,5 +110,9 @@ def _umask() -> int:
 
 
 def _reason(error: OSError) -> str:
-    reasons = {errno.ENOENT: "it does not exist", errno.EACCES: "permission is denied", errno.EISDIR: "it is a folder"}
+    reasons = {
+        errno.ENOENT: "it does not exist",
+        errno.EACCES: "permission is denied",
+        errno.EISDIR: "it is a folder",
+    }
     return reasons.get(error.errno or 0, (error.strerror or type(error).__name__).lower())

@@ -1,1 +1,1 @@
-"""Workflows as values: graphs, node types, formats, validation. Pure: nothing here touches a network or an event loop."""
+"""Workflows as values: graphs, node types, formats, validation. Pure: no network, no event loop."""

@@ -1,6 +1,6 @@
 """Node classes whose own code checks their inputs, which /object_info does not tell.
 
-A class listed here skips the server's checks of range and list for the inputs in `skips` (None = for all its inputs), and
+A class listed here skips the server's checks of range and list for the inputs in `skips` (None = all its inputs), and
 runs `check` instead. Source: ComfyUI 0.33.0 and 0.8.0; classes of custom nodes are not known.
 """
 

@@ -142,7 +142,7 @@ class InputCheck:
 
 
 def types_match(received: Any, wanted: Any) -> bool:
-    """Whether an output of type `received` may feed an input of type `wanted`; both may be "A,B", or lists of choices."""
+    """Whether an output of type `received` may feed an input of type `wanted`; either may be "A,B" or a list."""
     if isinstance(received, str) and isinstance(wanted, str):
         return received == wanted or _words_match(received, wanted)
     if received == wanted or "*" in (received, wanted) or MATCH_TYPE in (received, wanted):

@@ -1,7 +1,7 @@
-"""ComfyUI's own validation of a graph, re-built: the same verdict and the same faulty nodes as a real server gives.
+"""ComfyUI's own validation of a graph, re-built: with a real server's verdict and faulty nodes.
 
-Source: the behaviour of ComfyUI 0.33.0 and 0.8.0 (`NodeTypes.is_modern` chooses). Where a server's answer depends on the
-order of a set, which changes from start to start, this one goes through inputs in the order in which they are declared.
+Source: the behaviour of ComfyUI 0.33.0 and 0.8.0 (`NodeTypes.is_modern` chooses). Where a server's answer depends on
+the order of a set, which changes from start to start, this one goes through all inputs, in the order of declaration.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Verdict:
 
     `error` is why it refuses the whole (None = it accepts at least one output); the type "server_error" stands for its
     500 answers. `node_faults` are the faulty nodes, `dependents` the outputs each of them spoils, `good_outputs` the
-    outputs that would run. `graph` is what it would queue.
+    outputs that would run. `graph` is what it would queue. `silent_cycle` are the nodes of a cycle that the server
+    refuses without naming them (0.8 does).
     """
 
     error: Fault | None
@@ -36,6 +37,7 @@ class Verdict:
     dependents: Mapping[str, tuple[str, ...]]
     good_outputs: tuple[str, ...]
     graph: Graph
+    silent_cycle: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -85,17 +87,14 @@ def _merely_lacks_inputs(node: Node) -> bool:
 def _unknown_class(node: Node, types: NodeTypes) -> Fault:
     details = f"Node ID '#{node.id}'"
     if not types.is_modern:
-        words = (
-            "a node is missing the class_type property."
-            if node.class_type is None
-            else (f"node {node.class_type} does not exist.")
-        )
+        missing = "a node is missing the class_type property."
+        words = missing if node.class_type is None else f"node {node.class_type} does not exist."
         return Fault("invalid_prompt", f"Cannot execute because {words}", details)
-    title = node.title or None
+    title = node.title or node.class_type
     if node.class_type is None:
-        words = f"Node '{title or f'ID #{node.id}'}' has no class_type. The workflow may be corrupted or a custom node is missing."
+        label = title or f"ID #{node.id}"
+        words = f"Node '{label}' has no class_type. The workflow may be corrupted or a custom node is missing."
     else:
-        title = title or node.class_type
         words = f"Node '{title}' not found. The custom node may not be installed."
     extra = {"node_id": node.id, "class_type": node.class_type, "node_title": title}
     return Fault("missing_node_type", words, details, extra)
@@ -126,6 +125,7 @@ class _Checker:
         self.checked: dict[str, tuple[bool, list[Fault]]] = {}
         self.path: dict[str, None] = {}  # the nodes being visited, outermost first
         self.plans: dict[str, tuple[InputCheck, ...]] = {}
+        self.silent_cycle: tuple[str, ...] = ()
 
     def verdict(self, outputs: list[str]) -> Verdict:
         good: list[str] = []
@@ -157,6 +157,7 @@ class _Checker:
             {node_id: tuple(names) for node_id, names in dependents.items()},
             tuple(good),
             self.graph,
+            self.silent_cycle,
         )
 
     def _run(self, start: str) -> _Answer:
@@ -190,20 +191,19 @@ class _Checker:
             return self.checked[node_id][0]
         if node_id not in self.path:
             return None
-        if self.modern:
-            self._blame_cycle(node_id)
-        return False
-
-    def _blame_cycle(self, node_id: str) -> None:
         path = list(self.path)
         cycle = path[path.index(node_id) :]
-        words = " -> ".join(f"{key} ({self.nodes[key].class_type})" for key in [*cycle, node_id])
+        if self.modern:
+            self._blame_cycle(cycle)
+        else:
+            self.silent_cycle = (*cycle, node_id)
+        return False
+
+    def _blame_cycle(self, cycle: list[str]) -> None:
+        words = " -> ".join(f"{key} ({self.nodes[key].class_type})" for key in [*cycle, cycle[0]])
         for key in cycle:
             extra = {"node_id": key, "cycle_nodes": cycle}
-            self.checked[key] = (
-                False,
-                [Fault("dependency_cycle", "Dependency cycle detected", words, extra)],
-            )
+            self.checked[key] = (False, [Fault("dependency_cycle", "Dependency cycle detected", words, extra)])
 
     def _visit(self, node_id: str) -> _Visit:
         node = self.nodes[node_id]
