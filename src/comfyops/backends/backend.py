@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from comfyops.backends.events import Event, Finished, Output, Queued
@@ -45,7 +46,10 @@ class QueuedRun:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """One job as a server lists it: status is pending, in_progress, completed, failed or cancelled; times are epoch seconds."""
+    """One job as a server lists it; `created_at` is in seconds since the epoch.
+
+    `status` is pending, in_progress, completed, failed or cancelled.
+    """
 
     run_id: str
     status: str
@@ -54,7 +58,7 @@ class JobSummary:
 
 
 class Backend(Protocol):
-    """One ComfyUI server. Every method raises errors of `BackendError` only.
+    """One ComfyUI server. Methods raise errors of `BackendError`, beside what their own text names.
 
     A run is named by `run_id`, a canonical lowercase UUID that the caller may choose. Methods may be called from many
     tasks at once.
@@ -71,17 +75,29 @@ class Backend(Protocol):
     async def submit(self, graph: Graph, *, run_id: str | None = None, front: bool = False) -> Queued:
         """Queue a graph and return its id and number. With a given `run_id`, a run of that id is never queued twice.
 
-        Raises RejectedError with the server's node errors.
+        Raises RejectedError with the server's node errors, UsageError for a `run_id` that is no canonical UUID. An
+        UnreachableError carries the fact `run_id`: submit again with that id, and a job that did arrive is found.
         """
 
     def watch(self, run_id: str) -> AsyncIterator[Event]:
-        """Events of a run of this client, ending with Finished. Raises RunLostError, StalledError."""
+        """Events of a run, ending with exactly one Finished; a run that is over already has only that one.
+
+        Runs that another client submitted can be watched too, mostly without events before the end. A slow reader loses
+        previews and steps of progress, never anything else. Raises RunLostError, StalledError, and UnreachableError
+        once the server stays away for long.
+        """
+
+    def run(self, graph: Graph, *, run_id: str | None = None, front: bool = False) -> AsyncIterator[Event]:
+        """`submit` and `watch` in one: Queued, then the events of the run."""
 
     async def result(self, run_id: str) -> Finished | None:
         """The end of a run, None while it is pending or running. Raises RunLostError where the server knows it not."""
 
     async def cancel(self, run_id: str) -> bool:
-        """Stop a run, pending or running; False where there was nothing to stop."""
+        """Stop a run, pending or running, and see that it stopped; False where there was nothing to stop.
+
+        Raises WaitTimeoutError where the server was asked but the node that runs does not stop.
+        """
 
     async def queue(self) -> tuple[QueuedRun, ...]:
         """The running and the pending runs, in the order in which they run."""
@@ -90,15 +106,27 @@ class Backend(Protocol):
         """Recent jobs, newest first."""
 
     async def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> str:
-        """Put a picture into the server's input folder and return the name to use in LoadImage."""
+        """Put a picture into the server's input folder and return the name to use in LoadImage.
+
+        Without `overwrite` a name that is taken by another picture gets a number: the returned name counts. Raises
+        UnsafeNameError for a name that would leave the folder.
+        """
 
     async def upload_mask(self, name: str, data: bytes, original: Output) -> str:
-        """Put a mask for an input picture and return its name. Raises OutputGoneError where the original is not there."""
+        """Store `original` with the alpha channel of the mask (PNG, same size); return the name to use in LoadImage.
+
+        Raises OutputGoneError where the original is not there, RejectedError where the mask does not fit,
+        UnsafeNameError for a name that would leave the folder.
+        """
 
     async def fetch(self, output: Output) -> bytes:
-        """The bytes of an output file. Raises OutputGoneError."""
+        """The bytes of an output file; of a text output, its text in UTF-8. Raises OutputGoneError."""
+
+    async def fetch_to(self, output: Output, path: Path) -> None:
+        """Write an output to a file, whole or not at all, without holding it in memory.
+
+        Raises OutputGoneError, StorageError.
+        """
 
     async def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
         """Ask the server to unload models and forget cached results after the current run."""
-
-

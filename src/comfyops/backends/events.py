@@ -34,11 +34,34 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFault:
+    """Why a server refuses a node, in its words.
+
+    `code` is its type of error, `input` the input's name ("" = the whole node), `outputs` are the ids of the
+    output nodes that cannot run because of it.
+    """
+
+    node: str
+    class_type: str
+    code: str
+    message: str
+    details: str = ""
+    input: str = ""
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
-    """The server took the job; `number` is its place in the order."""
+    """The server took the job; `number` is its place in the order.
+
+    A server takes a job as soon as one output node is good. `faults` then tells what is wrong with the others, and
+    `dropped_outputs` which output nodes will not run; both are empty for a job that was taken whole.
+    """
 
     run_id: str
     number: float
+    faults: tuple[NodeFault, ...] = ()
+    dropped_outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +99,24 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture of the unfinished result ("" = the server did not say which node's), as JPEG or PNG bytes."""
+    """A picture of the unfinished result ("" = the server did not say which node's), as JPEG or PNG bytes.
+
+    SaveImageWebsocket sends its finished pictures this way too, as PNG, and nowhere else: Finished does not have them.
+    """
 
     run_id: str
     node: str
     mime_type: str
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeText:
+    """A node tells something in words while it runs."""
+
+    run_id: str
+    node: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +150,8 @@ class Failure:
 class Finished:
     """The run is over and the server's history has it. A failed run may hold outputs of nodes that finished before.
 
-    `cached` tells that no node ran at all: the outputs are those of an earlier run. Times are seconds since the epoch by
-    the server's clock, None where it did not say.
+    `cached` tells that no node ran at all: the outputs are those of an earlier run. Times are seconds since the epoch
+    by the server's clock, None where it did not say.
     """
 
     run_id: str
@@ -128,4 +163,4 @@ class Finished:
     finished_at: float | None = None
 
 
-Event = Queued | Started | Cached | NodeStarted | Progress | Preview | NodeFinished | Finished
+Event = Queued | Started | Cached | NodeStarted | Progress | Preview | NodeText | NodeFinished | Finished

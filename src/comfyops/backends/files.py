@@ -1,0 +1,81 @@
+"""Files of a server: pictures and masks go up, results come down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import aiohttp
+
+from comfyops.backends import answers
+from comfyops.backends.events import Output, OutputKind
+from comfyops.backends.http import Http
+from comfyops.backends.refusals import gone
+from comfyops.errors import BackendError
+from comfyops.support.files import safe_path, writing
+
+
+class ServerFiles:
+    """The folders "input", "output" and "temp" of one server."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def upload_image(self, name: str, data: bytes, subfolder: str, overwrite: bool) -> str:
+        """See `Backend.upload_image`."""
+        fields = {"type": "input", "subfolder": subfolder} | ({"overwrite": "true"} if overwrite else {})
+        return await self._upload("/upload/image", name, data, fields)
+
+    async def upload_mask(self, name: str, data: bytes, original: Output) -> str:
+        """See `Backend.upload_mask`. A server answers 200 also where it saved nothing, so both files are checked."""
+        await self.check(original)
+        reference = {"filename": original.filename, "subfolder": original.subfolder, "type": original.folder_type}
+        fields = {"type": "input", "original_ref": json.dumps(reference)}
+        saved = await self._upload("/upload/mask", name, data, fields)
+        subfolder, _, filename = saved.rpartition("/")
+        await self.check(Output("", OutputKind.IMAGE, filename, subfolder, "input"))
+        return saved
+
+    async def check(self, output: Output) -> None:
+        """Raise OutputGoneError where the file is not there."""
+        try:
+            async with self._http.request("HEAD", "/view", params=_query(output)):
+                pass
+        except BackendError as error:
+            raise gone(error, output) from error
+
+    async def fetch(self, output: Output) -> bytes:
+        """See `Backend.fetch`."""
+        if not output.filename:
+            return output.text.encode()
+        try:
+            return await self._http.read("/view", _query(output))
+        except BackendError as error:
+            raise gone(error, output) from error
+
+    async def fetch_to(self, output: Output, path: Path) -> None:
+        """See `Backend.fetch_to`."""
+        with writing(path) as file:
+            if not output.filename:
+                file.write(output.text.encode())
+                return
+            try:
+                async for piece in self._http.pieces("/view", _query(output)):
+                    await asyncio.to_thread(file.write, piece)
+            except BackendError as error:
+                raise gone(error, output) from error
+
+    async def _upload(self, route: str, name: str, data: bytes, fields: dict[str, str]) -> str:
+        safe_path(Path(), name.replace("/", "\\"))  # the name itself must not hold a folder
+        if fields.get("subfolder"):
+            safe_path(Path(), fields["subfolder"])
+        form = aiohttp.FormData(fields, quote_fields=False)
+        form.add_field("image", data, filename=name, content_type="application/octet-stream")
+        answer = await self._http.json("POST", route, data=form, whole=False)
+        saved, subfolder = answers.uploaded(answer)
+        return f"{subfolder}/{saved}" if subfolder else saved
+
+
+def _query(output: Output) -> dict[str, str]:
+    return {"filename": output.filename, "subfolder": output.subfolder, "type": output.folder_type or "output"}
