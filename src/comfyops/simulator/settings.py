@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from comfyops.workflows.node_types import NodeTypes
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -32,10 +34,15 @@ class SimulatorSettings:
     seconds_per_step: float = 0.0  # sampling time of one step
     seconds_per_node: float = 0.0  # time of any other node
     model_load_seconds: float = 0.0  # time to load a model file that is not resident
-    model_bytes: Mapping[str, int] = field(default_factory=dict)  # VRAM by file name; others take model_bytes_default
+    model_bytes: Mapping[str, int] = field(
+        default_factory=dict
+    )  # VRAM by file name; others take model_bytes_default
     model_bytes_default: int = 2 * 1024**3
     vram_bytes: int = 24 * 1024**3
-    models: Mapping[str, tuple[str, ...]] | None = None  # folder -> files; None = the inventory in `models.py`
+    models: Mapping[str, tuple[str, ...]] | None = (
+        None  # folder -> files; None = the inventory in `models.py`
+    )
+    types: NodeTypes | None = None  # node facts; None = those that come with the version
     previews: bool = False  # send a preview picture per step, as with --preview-method
     faithful_poison: bool = False  # break on the prompts that break the real server
     page: bool = False  # serve the official ComfyUI page (extra `page`)

@@ -1,0 +1,54 @@
+"""The official ComfyUI page (extra `page`), served from its package; without it, a text that says how to get it."""
+
+from __future__ import annotations
+
+from importlib import util
+from pathlib import Path
+
+from aiohttp import web
+
+from comfyops.errors import MissingExtraError
+
+_HINT = "Install it with `pip install 'comfyops[page]'` and start `comfyops simulate --page`."
+
+
+def add_routes(app: web.Application, *, wanted: bool) -> None:
+    """Serve the page's files for every path that no other route takes.
+
+    Raises MissingExtraError where the page is wanted but its package is not installed.
+    """
+    folder = page_folder() if wanted else None
+    if wanted and folder is None:
+        raise MissingExtraError("The official ComfyUI page is not installed.", hint=_HINT)
+
+    async def get(request: web.Request) -> web.StreamResponse:
+        return _answer(folder, request.match_info["path"])
+
+    app.router.add_get("/{path:.*}", get)
+
+
+def page_folder() -> Path | None:
+    """The folder of the page's files, None where the package is not installed."""
+    found = util.find_spec("comfyui_frontend_package")
+    if found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parent / "static"
+    return folder if (folder / "index.html").is_file() else None
+
+
+def _answer(folder: Path | None, path: str) -> web.StreamResponse:
+    if folder is None:
+        if path:
+            return web.Response(status=404)
+        return web.Response(status=404, text=f"This is a simulated ComfyUI server without the official page. {_HINT}\n")
+    if not path:
+        return _entry(folder / "index.html")
+    file = (folder / path).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        return web.Response(status=403)
+    return web.FileResponse(file) if file.is_file() else web.Response(status=404)
+
+
+def _entry(file: Path) -> web.StreamResponse:
+    headers = {"Cache-Control": "no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
+    return web.FileResponse(file, headers=headers)
