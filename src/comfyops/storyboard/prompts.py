@@ -49,7 +49,9 @@ def _with_characters(project: Project, placed: Placed, text: str) -> str:
                 f"Panel {placed.panel.id} names the character {{{name}}}, which the project does not have.",
                 hint=hint,
             )
-        return described(project.characters[name])
+        words = described(project.characters[name])
+        goes_on = found.end() < len(text) and text[found.end()] not in ",.;:"
+        return f"{words}," if goes_on else words
 
     return _NAMED.sub(word, text)
 
