@@ -94,9 +94,9 @@ def checked_run_id(run_id: str) -> str:
     Raises UsageError where it is no canonical lowercase UUID, the only form that servers take.
     """
     try:
-        canonical = str(UUID(run_id))
+        canonical: str | None = str(UUID(run_id))
     except (ValueError, AttributeError, TypeError):
-        canonical = ""
+        canonical = None
     if canonical != run_id:
         raise UsageError(
             f"{run_id!r} is not an id for a run: it must be a UUID in lowercase with hyphens.", run_id=run_id

@@ -1,0 +1,1 @@
+"""Helpers for tests, shipped so that those who build on ComfyOps can use them too."""
