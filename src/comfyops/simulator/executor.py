@@ -109,7 +109,9 @@ class Run:
         results: list[NodeResult] = []
         for values in _calls(node_type, inputs):
             self._bench.interrupt.check()
-            results.append(await function(self._call(node_id, values)))
+            host = self._host(node_id)
+            results.append(await function(self._call(node_id, values, host)))
+            await host.finish()
         entry = Entry(merge_outputs(results, node_type), merge_ui(results))
         if entry.ui:
             if self._settings.faults.corrupt_output:
@@ -118,9 +120,13 @@ class Run:
             self._executed_message(node_id, entry.ui)
         self._bench.cache.set(node_id, entry)
 
-    def _call(self, node_id: str, values: Mapping[str, Any]) -> NodeCall:
+    def _call(self, node_id: str, values: Mapping[str, Any], host: NodeHost) -> NodeCall:
+        pnginfo = self._item.extra_data.get("extra_pnginfo")
+        return NodeCall(node_id, self._type(node_id), values, host, self._prompt, pnginfo)
+
+    def _host(self, node_id: str) -> NodeHost:
         bench = self._bench
-        host = NodeHost(
+        return NodeHost(
             self._settings,
             bench.folders.input,
             bench.folders.output,
@@ -131,8 +137,6 @@ class Run:
             bench.load,
             bench.checkpoint,
         )
-        pnginfo = self._item.extra_data.get("extra_pnginfo")
-        return NodeCall(node_id, self._type(node_id), values, host, self._prompt, pnginfo)
 
     def _inputs(self, node_id: str) -> dict[str, list[Any]]:
         """Each input as a list of values: what the linked output gave, or the constant alone."""

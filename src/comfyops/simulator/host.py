@@ -60,10 +60,11 @@ class NodeHost:
     reporter: Progress
     load: Load
     on_progress: Callable[[], Awaitable[None]]
-    pictures_sent: int = 0
+    took_time: bool = False
 
     async def pause(self, seconds: float) -> None:
         """Let simulated time pass; raises InterruptedRun as soon as the run is interrupted."""
+        self.took_time = True
         await self.interrupt.sleep(seconds * self.settings.faults.slow_factor)
 
     async def progress(self, value: int, maximum: int, preview: bytes | None = None) -> None:
@@ -87,3 +88,8 @@ class NodeHost:
         seconds = await self.load(folder, name)
         if seconds:
             await self.pause(seconds)
+
+    async def finish(self) -> None:
+        """Let the time of an ordinary node pass, unless this node took its own."""
+        if not self.took_time and self.settings.seconds_per_node > 0:
+            await self.pause(self.settings.seconds_per_node)

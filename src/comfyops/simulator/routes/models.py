@@ -65,7 +65,7 @@ async def get_files(request: web.Request) -> web.Response:
 
 async def get_embeddings(request: web.Request) -> web.Response:
     """Embeddings without their extension."""
-    names = machine(request).inventory.folders.get("embeddings", ())
+    names = machine(request).models.get("embeddings", ())
     return json_answer([name.rpartition(".")[0] or name for name in sorted(names)])
 
 
@@ -85,7 +85,7 @@ async def get_file_facts(request: web.Request) -> web.Response:
     made = here.folders.home.stat().st_mtime
     return json_answer(
         [
-            {"name": name, "pathIndex": 0, "modified": made, "created": made, "size": here.residency.size(name)}
+            {"name": name, "pathIndex": 0, "modified": made, "created": made, "size": here.residency.size_of(name)}
             for name in files
         ]
     )
@@ -99,7 +99,7 @@ async def get_preview(request: web.Request) -> web.Response:
 async def get_metadata(request: web.Request) -> web.Response:
     """A safetensors file's own metadata."""
     folder, name = request.match_info["folder"], request.query.get("filename", "")
-    known = machine(request).inventory.folders.get(folder, ())
+    known = machine(request).models.get(folder, ())
     if name not in known or not name.endswith(".safetensors"):
         return web.Response(status=404)
     return json_answer({"format": "pt", "note": "simulated"})
@@ -110,7 +110,7 @@ def _files(request: web.Request) -> list[str] | None:
     folder = request.match_info["folder"]
     if folder not in folders_of(here):
         return None
-    return sorted(here.inventory.folders.get(_LEGACY.get(folder, folder), ()))
+    return sorted(here.models.get(_LEGACY.get(folder, folder), ()))
 
 
 def _folder(here: Machine, name: str) -> dict[str, Any]:
