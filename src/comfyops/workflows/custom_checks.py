@@ -14,16 +14,13 @@ from typing import Any
 FileExists = Callable[[str, str], bool]
 """Whether the server has a file: (folder "input", "output" or "temp"; name with subfolders)."""
 
-LINKED = object()
-"""What a check sees of an input that is linked: nothing."""
-
 
 class CheckCrash(Exception):
     """The class's own check would raise; the server then reports an exception instead of a failed check."""
 
 
 Check = Callable[[Mapping[str, Any], FileExists | None], str | None]
-"""Takes the values of the node's inputs, gives None (fine) or the words of what is wrong ("" = none given)."""
+"""Takes the values of the node's inputs (None where one is linked), gives None (fine) or the words of what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from comfyops.workflows.graph import Graph, Node, Value
@@ -55,6 +55,11 @@ def nearest(value: object, known: Iterable[object], count: int = 3) -> tuple[str
     close = difflib.get_close_matches(_fold(word), folded, n=count, cutoff=0.6)
     found = dict.fromkeys(([exact] if exact else []) + [folded[name] for name in close])
     return tuple(found)[:count]
+
+
+def nearest_choice(value: object, choices: Sequence[object]) -> tuple[str, ...]:
+    """The choices most like this value; where none is, the first three."""
+    return nearest(value, choices) or tuple(map(str, choices[:3]))
 
 
 def _fold(name: str) -> str:
@@ -110,7 +115,7 @@ def _not_listed(fault: Fault, node: Node, types: NodeTypes) -> Problem:
     declared = types[node.class_type or ""].input(name)
     config = fault.extra_info.get("input_config")
     choices = declared.choices if declared and declared.choices is not None else _choices(config)
-    near = nearest(value, choices) or tuple(map(str, choices[:3]))
+    near = nearest_choice(value, choices)
     folder = types.folder(node.class_type or "", name)
     if folder and not choices:
         words = f"the server has no {_short(value)}; its folder {folder!r} is empty."

@@ -64,8 +64,7 @@ class InputCheck:
 
         Raises CheckError where the server's check would raise.
         """
-        if isinstance(value, Mapping) and "__value__" in value:
-            value = value["__value__"]
+        value = unwrapped(value)
         plain: Any = value if value is None or type(value) in (str, int, float, bool) else from_value(value)
         if self.convert is not None:
             try:
@@ -73,10 +72,6 @@ class InputCheck:
             except (TypeError, ValueError, OverflowError) as error:
                 return self._not_convertible(plain, error)
         return self._out_of_range(plain) or self._not_listed(plain)
-
-    def info(self) -> tuple[Any, Mapping[str, Any]]:
-        """The declaration as the server repeats it in its answers."""
-        return self.spec
 
     def missing(self, name: str) -> Fault:
         """The fault of not being given."""
@@ -139,6 +134,11 @@ class InputCheck:
         }
         details = f"{self.name}: {', '.join(map(repr, unknown))} not in {shown}"
         return Fault("value_not_in_list", "Value not in list", details, extra)
+
+
+def unwrapped(value: Value) -> Value:
+    """A value without the wrapper `{"__value__": ...}`, by which a list is told from a link."""
+    return value["__value__"] if isinstance(value, Mapping) and "__value__" in value else value
 
 
 def types_match(received: Any, wanted: Any) -> bool:

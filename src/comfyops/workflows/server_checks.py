@@ -10,11 +10,11 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from comfyops.workflows.api_format import NO_INPUTS
+from comfyops.workflows.api_format import NO_INPUTS, from_value
 from comfyops.workflows.custom_checks import MODERN_CHECKS, OLDER_CHECKS, CheckCrash, CustomCheck, FileExists
 from comfyops.workflows.dynamic_inputs import expand
 from comfyops.workflows.graph import Graph, Link, Node, Value
-from comfyops.workflows.input_checks import CheckError, Fault, InputCheck, link_parts, types_match
+from comfyops.workflows.input_checks import CheckError, Fault, InputCheck, link_parts, types_match, unwrapped
 from comfyops.workflows.node_types import NodeType, NodeTypes
 from comfyops.workflows.replacements import ReplacementCrash, replace_classes
 
@@ -305,7 +305,7 @@ class _Checker:
 
     def _custom_faults(self, custom: CustomCheck, inputs: Mapping[str, Value]) -> list[Fault]:
         assert custom.check is not None
-        values = {name: None if type(value) is Link else value for name, value in inputs.items()}
+        values = {name: None if type(value) is Link else from_value(unwrapped(value)) for name, value in inputs.items()}
         words = custom.check(values, self.file_exists)
         if words is None:
             return []

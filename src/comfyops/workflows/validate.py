@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from comfyops.workflows.custom_checks import MODERN_CHECKS, FileExists
 from comfyops.workflows.dangers import dangers, request_problems
 from comfyops.workflows.dynamic_inputs import expand
-from comfyops.workflows.explain import nearest, problems_of, refusal
+from comfyops.workflows.explain import nearest, nearest_choice, problems_of, refusal
 from comfyops.workflows.graph import Graph, Link, Node
 from comfyops.workflows.node_types import DYNAMIC_COMBO, InputType, NodeTypes
 from comfyops.workflows.problems import Problem, Severity
@@ -109,7 +109,7 @@ def _undeclared(
     node: Node, name: str, value: object, dynamic: InputType | None, declared: Mapping[str, InputType]
 ) -> Problem:
     if dynamic is not None and dynamic.choices is not None:
-        near = nearest(value, dynamic.choices)
+        near = nearest_choice(value, dynamic.choices)
         words = f"{_at(node, name)}: {value!r} is not one of its values; the server accepts that, but the run fails."
         return Problem(node.id, name, "will_fail", Severity.WARNING, words, near)
     near = nearest(name, declared)
