@@ -35,6 +35,7 @@ def refusal(fault: Fault, graph: Graph, types: NodeTypes) -> Iterator[Problem]:
         yield Problem("", "", fault.type, Severity.ERROR, words, wanted)
     elif fault.type == "server_error":
         yield Problem(fault.details.partition(":")[0], "", "server_error", Severity.ERROR, _crash(fault))
+        return
     for node in graph:
         if node.class_type is None:
             yield _error(node, "", "missing_class_type", f"{node.oddity or 'it has no class_type'}.")
