@@ -37,13 +37,13 @@ class Machine:
         self.settings = settings
         self.folders = folders
         self.modern = settings.version != "0.8.0"
-        self.models = default_inventory() if settings.models is None else settings.models
+        self.models = default_inventory().folders if settings.models is None else settings.models
         self.facts = Facts(settings.types or shipped(settings.version), self.models, folders)
         self.sockets = Sockets(shared_queue=settings.faithful_poison, drop_after=faults.drop_sockets_after)
         self.queue = Queue(self.queue_changed)
         self.history = History(settings.history_limit)
         self.interrupt = Interrupt()
-        self.residency = Residency(settings)
+        self.residency = Residency(settings.vram_bytes, settings.model_bytes, settings.model_bytes_default)
         self.log: list[tuple[str, str]] = []
         self.bench = Bench(
             settings,
@@ -160,7 +160,7 @@ class Machine:
             self.residency.clear()
 
     async def _load(self, folder: str, name: str) -> float:
-        return self.settings.model_load_seconds if self.residency.use(folder, name) else 0.0
+        return self.settings.model_load_seconds if self.residency.load(name) else 0.0
 
     async def _checkpoint(self) -> None:
         if self.settings.faults.die_mid_run:

@@ -85,7 +85,7 @@ async def get_file_facts(request: web.Request) -> web.Response:
     made = here.folders.home.stat().st_mtime
     return json_answer(
         [
-            {"name": name, "pathIndex": 0, "modified": made, "created": made, "size": here.residency.size_of(name)}
+            {"name": name, "pathIndex": 0, "modified": made, "created": made, "size": here.residency.size(name)}
             for name in files
         ]
     )

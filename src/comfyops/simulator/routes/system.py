@@ -107,13 +107,13 @@ def _system(here: Machine) -> dict[str, Any]:
 
 def _device(here: Machine) -> dict[str, Any]:
     total = here.settings.vram_bytes
-    used = here.residency.used
+    used = here.residency.used_bytes
     return {
         "name": "cuda:0 simulated GPU (comfyops)",
         "type": "cuda",
         "index": 0,
         "vram_total": total,
-        "vram_free": here.residency.free,
+        "vram_free": max(total - used, 0),
         "torch_vram_total": used,
         "torch_vram_free": 0,
     }
