@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from comfyops.simulator.settings import SimulatorSettings
-
-# Files by folder: Stable Diffusion 1.5, SDXL and Qwen-Image with what belongs to them, and what official templates name.
+# Files by folder: for Stable Diffusion 1.5, SDXL and Qwen-Image, and what the official templates name.
 _FILES = {
     "audio_encoders": """
         whisper_large_v3_fp16.safetensors
@@ -179,9 +178,16 @@ _FILES = {
 }
 
 
-def default_inventory() -> Mapping[str, tuple[str, ...]]:
-    """The model files of a simulated server that is told of none: folder -> names, sorted."""
-    return {folder: tuple(names.split()) for folder, names in _FILES.items()}
+@dataclass(frozen=True)
+class Inventory:
+    """The model files of a server: names by folder, sorted."""
+
+    folders: Mapping[str, tuple[str, ...]]
+
+
+def default_inventory() -> Inventory:
+    """The model files of a simulated server that is told of none."""
+    return Inventory({folder: tuple(names.split()) for folder, names in _FILES.items()})
 
 
 class Residency:
@@ -190,39 +196,35 @@ class Residency:
     Pure bookkeeping: it takes no time and reads no file. Sizes are bytes.
     """
 
-    def __init__(self, settings: SimulatorSettings) -> None:
-        self._settings = settings
-        self._resident: OrderedDict[tuple[str, str], int] = OrderedDict()
+    def __init__(self, vram_bytes: int, model_bytes: Mapping[str, int], default_bytes: int) -> None:
+        self._vram = vram_bytes
+        self._sizes = model_bytes
+        self._default = default_bytes
+        self._resident: OrderedDict[str, int] = OrderedDict()
 
     @property
-    def resident(self) -> tuple[tuple[str, str], ...]:
-        """(folder, name) of each resident file, the least recently used first."""
+    def resident(self) -> tuple[str, ...]:
+        """Resident files, the least recently used first."""
         return tuple(self._resident)
 
     @property
-    def used(self) -> int:
-        """Bytes taken."""
+    def used_bytes(self) -> int:
+        """What all resident files take."""
         return sum(self._resident.values())
 
-    @property
-    def free(self) -> int:
-        """Bytes left."""
-        return max(self._settings.vram_bytes - self.used, 0)
-
-    def size_of(self, name: str) -> int:
+    def size(self, name: str) -> int:
         """The bytes that a file takes."""
-        return self._settings.model_bytes.get(name, self._settings.model_bytes_default)
+        return self._sizes.get(name, self._default)
 
-    def use(self, folder: str, name: str) -> bool:
+    def load(self, name: str) -> bool:
         """Use a file now; True where it had to be loaded for that. A file larger than all VRAM takes all of it."""
-        key = (folder, name)
-        if key in self._resident:
-            self._resident.move_to_end(key)
+        if name in self._resident:
+            self._resident.move_to_end(name)
             return False
-        size = min(self.size_of(name), self._settings.vram_bytes)
-        while self._resident and size > self.free:
+        size = min(self.size(name), self._vram)
+        while self._resident and self.used_bytes + size > self._vram:
             self._resident.popitem(last=False)
-        self._resident[key] = size
+        self._resident[name] = size
         return True
 
     def clear(self) -> None:
