@@ -38,14 +38,18 @@ def _tables() -> tuple[Mapping[str, NodeFunction], Mapping[str, NodeFunction], N
     """Classes computed, classes simulated with rules of their own, and what runs all others."""
     try:
         from comfyops.simulator.nodes import (
+            filters,
             images,
             inputs,
+            latent_files,
             latents,
+            logic,
             masks,
             sampling,
             save,
             sounds,
             stand_ins,
+            texts,
             video,
         )
     except ImportError as error:
@@ -53,5 +57,6 @@ def _tables() -> tuple[Mapping[str, NodeFunction], Mapping[str, NodeFunction], N
             f"The simulator needs a part that is not installed: {error.name}.",
             hint="Install it with: pip install 'comfyops[simulator]'",
         ) from error
-    computed = {**images.NODES, **inputs.NODES, **masks.NODES, **save.NODES, **sounds.NODES, **video.NODES}
-    return computed, {**latents.NODES, **sampling.NODES}, stand_ins.stand_in
+    subjects = (filters, images, inputs, logic, masks, save, sounds, texts, video)
+    computed = {name: function for subject in subjects for name, function in subject.NODES.items()}
+    return computed, {**latents.NODES, **latent_files.NODES, **sampling.NODES}, stand_ins.stand_in

@@ -29,7 +29,6 @@ class Place:
     name: str
     counter: int
     type: str
-    cut_short: bool = False
 
     def write(self, data: bytes, extension: str, index: int = 0) -> dict[str, str]:
         """Write the file number `index` of this call and return what ComfyUI says of it.
@@ -37,7 +36,7 @@ class Place:
         Raises DiskFullError and StorageError.
         """
         name = f"{self.name.replace('%batch_num%', str(index))}_{self.counter + index:05}_.{extension}"
-        write_bytes(self.folder / name, data[: len(data) // 2] if self.cut_short else data)
+        write_bytes(self.folder / name, data)
         return {"filename": name, "subfolder": self.subfolder, "type": self.type}
 
 
@@ -58,7 +57,6 @@ def place_for(call: NodeCall, prefix: str, width: int = 0, height: int = 0, *, t
         name=name,
         counter=_next_counter(folder, name),
         type="temp" if temporary else "output",
-        cut_short=host.settings.faults.corrupt_output,
     )
 
 
