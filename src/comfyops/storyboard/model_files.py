@@ -71,7 +71,7 @@ def pick(kind: Kind, types: NodeTypes, fits: Callable[[str], bool], preferred: S
     fitting = [name for name in files if fits(base(name))]
     for name in preferred:
         for file in fitting:
-            if base(file) == name:
+            if base(file) == base(name):
                 return file
     return min(fitting, key=lambda name: (len(name), name), default=None)
 

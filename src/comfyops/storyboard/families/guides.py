@@ -137,7 +137,7 @@ def _ip_adapter_model(draft: Draft, adapter: IPAdapter, model: Link) -> tuple[Li
 def _clip_vision(draft: Draft, adapter: IPAdapter) -> str:
     if adapter.clip_vision:
         return model_files.find(model_files.CLIP_VISION, adapter.clip_vision, draft.types)
-    preferred = ("clip-vit-h-14-laion2b-s32b-b79k.safetensors",)
+    preferred = ("CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",)
     name = model_files.pick(model_files.CLIP_VISION, draft.types, lambda name: "vit" in name, preferred)
     if name is None:
         raise StoryboardError(
