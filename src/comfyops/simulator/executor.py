@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,9 @@ from comfyops.simulator.queue import Item
 from comfyops.simulator.settings import SimulatorSettings
 from comfyops.simulator.sockets import Sockets
 from comfyops.workflows.dynamic_inputs import expand
-from comfyops.workflows.node_types import NodeType, NodeTypes
+from comfyops.workflows.node_types import DYNAMIC_TYPES, NodeType, NodeTypes
 
+_CORE = ("nodes", "comfy_extras.", "comfy_api_nodes.")
 _SWITCH = "ComfySwitchNode"  # the one class with lazy inputs
 
 
@@ -90,6 +91,7 @@ class Run:
             self._announce(node_id)
             if self._wants_more(node_id, inputs, ordering):
                 return False
+            check_arguments(self._type(node_id), inputs, self._declared(node_id))
             await self._execute(node_id, inputs)
         except InterruptedRun:
             self._interrupted(node_id)
@@ -140,10 +142,8 @@ class Run:
 
     def _inputs(self, node_id: str) -> dict[str, list[Any]]:
         """Each input as a list of values: what the linked output gave, or the constant alone."""
-        node_type = self._type(node_id)
         given = self._prompt[node_id]["inputs"]
-        declared = {item.name for item in expand(node_type, given, modern=self._bench.types.is_modern)}
-        declared |= {item.name for item in node_type.inputs}
+        declared = self._declared(node_id)
         found: dict[str, list[Any]] = {}
         for name, value in given.items():
             link = link_of(value)
@@ -152,6 +152,11 @@ class Run:
             elif name in declared:
                 found[name] = [value]
         return found
+
+    def _declared(self, node_id: str) -> set[str]:
+        """Names of the inputs that the node has for the values given to it."""
+        given = self._prompt[node_id]["inputs"]
+        return {item.name for item in expand(self._type(node_id), given, modern=self._bench.types.is_modern)}
 
     def _linked(self, source: str, slot: int) -> list[Any]:
         entry = self._bench.cache.get(source)
@@ -251,6 +256,26 @@ def merge_ui(results: list[NodeResult]) -> dict[str, list[Any]] | None:
     if not shown:
         return None
     return {key: [item for ui in shown for item in ui.get(key, ())] for key in shown[0]}
+
+
+def check_arguments(node_type: NodeType, inputs: Iterable[str], declared: Set[str]) -> None:
+    """Refuse what a core node's function would not take: links to inputs it does not have, and no dynamic input at all.
+
+    Raises TypeError in Python's words.
+    """
+    if not node_type.module.startswith(_CORE):
+        return
+    where = f"{node_type.name}.execute()"
+    for name in inputs:
+        if name not in declared and node_type.input(name) is None:
+            raise TypeError(f"{where} got an unexpected keyword argument '{name}'")
+    for item in node_type.inputs:
+        if item.required and item.kind in DYNAMIC_TYPES and not any(_is_part(name, item.name) for name in inputs):
+            raise TypeError(f"{where} missing 1 required positional argument: '{item.name}'")
+
+
+def _is_part(name: str, group: str) -> bool:
+    return name == group or name.startswith(f"{group}.")
 
 
 def _calls(node_type: NodeType, inputs: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

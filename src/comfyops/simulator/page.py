@@ -77,11 +77,13 @@ def _answer(folder: Path | None, path: str) -> web.StreamResponse:
         return web.Response(status=404, text=f"This is a simulated ComfyUI server without the official page. {_HINT}\n")
     if path == "user.css":
         return web.Response(content_type="text/css")
-    if not path:
+    if path in ("", "api/"):
         return _entry(folder / "index.html")
     file = (folder / path).resolve()
     if not file.is_relative_to(folder.resolve()):
         return web.Response(status=403)
+    if file.is_dir():
+        return web.Response(status=403, text="403: Forbidden")
     return web.FileResponse(file) if file.is_file() else web.Response(status=404)
 
 

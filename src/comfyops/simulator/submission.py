@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfyops.errors import InputError
@@ -77,7 +77,7 @@ def accept(
     if verdict.error is not None:
         if verdict.error.type == "server_error":
             raise ServerTroubleError(verdict.error.details)
-        raise RefusedError(verdict.error, errors)
+        raise RefusedError(_named(verdict.error, prompt, modern), errors)
     return Submission(prompt_id, _queued(prompt, graph, verdict.graph), extra_data, verdict.good_outputs, errors)
 
 
@@ -109,6 +109,19 @@ def node_errors(verdict: Verdict) -> dict[str, Any]:
         }
         for node_id, faults in verdict.node_faults.items()
     }
+
+
+def _named(error: Fault, prompt: Mapping[str, Any], modern: bool) -> Fault:
+    """The server tells a class_type that is null from one that is missing."""
+    node = prompt.get(error.extra_info.get("node_id") or error.details.removeprefix("Node ID '#").removesuffix("'"))
+    if error.type not in ("missing_node_type", "invalid_prompt") or not isinstance(node, dict):
+        return error
+    if node.get("class_type", "") is not None:
+        return error
+    if not modern:
+        return replace(error, message="Cannot execute because node None does not exist.")
+    title = error.extra_info.get("node_title")
+    return replace(error, message=f"Node '{title}' not found. The custom node may not be installed.")
 
 
 def _prompt_id(body: Mapping[str, Any], modern: bool) -> str:

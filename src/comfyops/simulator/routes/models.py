@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from aiohttp import web
 
 from comfyops.simulator.machine import Machine, machine
 from comfyops.simulator.routes.answers import json_answer
+from comfyops.simulator.submission import ServerTroubleError
 
 FOLDERS = (
     "checkpoints",
@@ -92,8 +94,19 @@ async def get_file_facts(request: web.Request) -> web.Response:
 
 
 async def get_preview(request: web.Request) -> web.Response:
-    """No model has a picture beside it."""
-    return web.Response(status=404)
+    """No model has a picture beside it; 0.33 looks at the request first."""
+    here, index = machine(request), request.match_info["index"]
+    if request.match_info["folder"] not in folders_of(here):
+        return web.Response(status=404)
+    if not index.lstrip("-").isdigit():
+        if not here.modern:
+            raise ServerTroubleError("the index is no number")
+        return web.Response(status=400)
+    if int(index) != 0:
+        if not here.modern:
+            raise ServerTroubleError("there is no such folder")
+        return web.Response(status=404)
+    return web.Response(status=403 if here.modern and _escapes(request.match_info["name"]) else 404)
 
 
 async def get_metadata(request: web.Request) -> web.Response:
@@ -103,6 +116,10 @@ async def get_metadata(request: web.Request) -> web.Response:
     if name not in known or not name.endswith(".safetensors"):
         return web.Response(status=404)
     return json_answer({"format": "pt", "note": "simulated"})
+
+
+def _escapes(name: str) -> bool:
+    return os.path.normpath(name).startswith("..")
 
 
 def _files(request: web.Request) -> list[str] | None:

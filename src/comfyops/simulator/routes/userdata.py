@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from aiohttp import web
 from comfyops.errors import StorageError
 from comfyops.simulator.machine import machine
 from comfyops.simulator.routes.answers import json_answer
-from comfyops.simulator.routes.view import is_active
+from comfyops.simulator.routes.view import content_type, is_active
 from comfyops.support.files import write_bytes
 
 
@@ -71,7 +70,7 @@ async def get_file(request: web.Request) -> web.StreamResponse:
         return web.Response(status=refused.status)
     if not machine(request).modern:
         return web.FileResponse(path)
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    kind = content_type(path.name)
     disposition = "attachment"
     if path == _root(request) / "user.css":
         kind, disposition = "text/css", "inline"
@@ -160,7 +159,7 @@ def _info(path: Path, root: Path, modern: bool) -> dict[str, Any]:
     facts = {"path": path.relative_to(root).as_posix(), "size": stat.st_size}
     if modern:
         return facts | {"modified": int(stat.st_mtime * 1000), "created": int(stat.st_ctime * 1000)}
-    return facts | {"modified": stat.st_mtime}
+    return facts | {"modified": stat.st_mtime, "created": stat.st_ctime}
 
 
 def _tree_entry(path: Path, root: Path) -> dict[str, Any]:

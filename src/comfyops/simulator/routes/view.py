@@ -44,13 +44,20 @@ async def get_view(request: web.Request) -> web.StreamResponse:
     return _file(request, path, modern=machine(request).modern)
 
 
+def content_type(name: str) -> str:
+    """The kind of content that a name means, the same on every machine where it matters."""
+    if name.endswith(".js"):
+        return "application/javascript"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
 def is_active(content_type: str, *, modern: bool) -> bool:
     """Whether a browser would run this kind of content."""
     return content_type in (_ACTIVE if modern else _ACTIVE_OLDER)
 
 
 def _file(request: web.Request, path: Path, *, modern: bool) -> web.FileResponse:
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    kind = content_type(path.name)
     if modern:
         headers = _modern_headers(path.name, kind, request.headers.get("Sec-Fetch-Dest", ""))
     else:
