@@ -24,6 +24,7 @@ from comfyops.backends.messages import Ended, Ending, FlagsAgreed, QueueChanged,
 
 _MAX_FRAME = 128 * 1024 * 1024  # bytes
 _MAX_CHANNELS_UNREAD = 256
+_PATIENCE = 3.0  # seconds that a first submit waits for the socket
 _HEARTBEAT = 30.0  # seconds between pings; a peer that does not answer half of it later counts as gone
 
 
@@ -53,14 +54,15 @@ class Feed:
         self._tried = asyncio.Event()
         self._wanted = asyncio.Event()
 
-    async def open(self, timeout: float = 5.0) -> None:
+    async def open(self) -> None:
         """See that the socket is open, or was tried; without one, runs are followed by asking."""
         self._wanted.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep_open(), name="comfyops-feed")
         if not self._tried.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._tried.wait(), timeout)
+                await asyncio.wait_for(self._tried.wait(), _PATIENCE)
+            self._tried.set()  # the next one does not wait
 
     async def close(self) -> None:
         """Close the socket and stop."""
@@ -135,13 +137,7 @@ class Feed:
     async def _follow(self) -> bool:
         """One connection from begin to end; False where there was none."""
         try:
-            async with self._http.session().ws_connect(
-                self._http.address("/ws"),
-                params={"clientId": self.client_id},
-                heartbeat=_HEARTBEAT,
-                max_msg_size=_MAX_FRAME,
-                compress=0 if self._http.is_loopback else 15,
-            ) as socket:
+            async with await self._connect() as socket:
                 await self._opened(socket)
                 async for frame in socket:
                     self._take(frame)
@@ -152,6 +148,16 @@ class Feed:
             self._socket, self.connected = None, False
             self._current = ("", "")
             self._tried.set()
+
+    async def _connect(self) -> aiohttp.ClientWebSocketResponse:
+        async with asyncio.timeout(self._http.timeout):
+            return await self._http.session().ws_connect(
+                self._http.address("/ws"),
+                params={"clientId": self.client_id},
+                heartbeat=_HEARTBEAT,
+                max_msg_size=_MAX_FRAME,
+                compress=0 if self._http.is_loopback else 15,
+            )
 
     async def _opened(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         await socket.send_str(messages.FEATURE_FLAGS)

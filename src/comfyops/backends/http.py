@@ -34,7 +34,7 @@ class Http:
         self._headers = {"User-Agent": f"comfyops/{__version__}", "Accept": "*/*"}
         if token:
             self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
-        self._timeout = timeout
+        self.timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -79,8 +79,8 @@ class Http:
         self, method: str, route: str, *, whole: bool = True, **arguments: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A good answer, before its body is read. Without `whole` the timeout is for each piece of the body."""
-        total = self._timeout if whole else None
-        timeout = aiohttp.ClientTimeout(total=total, sock_connect=self._timeout, sock_read=self._timeout)
+        total = self.timeout if whole else None
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=self.timeout, sock_read=self.timeout)
         with self.translated(route):
             address = self.address(route)
             async with self.session().request(
@@ -114,7 +114,7 @@ class Http:
         try:
             yield
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise translate(error, self.url, route, self._timeout) from error
+            raise translate(error, self.url, route, self.timeout) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         if (response.content_length or 0) <= _BIG and response.content_length is not None:

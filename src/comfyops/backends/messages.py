@@ -92,7 +92,7 @@ def parse_text(frame: str) -> Message | None:
         return None
     if not isinstance(message, dict) or not isinstance(message.get("data"), dict):
         return None
-    parse = _PARSERS.get(message.get("type"))  # type: ignore[arg-type]
+    parse = _PARSERS.get(str(message.get("type")))
     return parse(message["data"]) if parse else None
 
 
