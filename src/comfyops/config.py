@@ -6,10 +6,15 @@ Values are frozen and passed in; secrets show as stars.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from comfyops.errors import UsageError
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 
@@ -18,7 +23,12 @@ class Settings(BaseSettings):
     """All settings; docs/reference.md lists them."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COMFYOPS_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix="COMFYOPS_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     server: str = Field(
@@ -30,9 +40,16 @@ class Settings(BaseSettings):
     api_prefix: str = Field(default="", description="Path put before the server's routes, such as /api.")
     timeout: float = Field(default=30.0, gt=0, description="Seconds to wait for one HTTP answer.")
     stall_timeout: float = Field(
-        default=600.0, gt=0, description="Seconds without any progress after which a server counts as stalled."
+        default=600.0,
+        gt=0,
+        description="Seconds without any progress after which a server counts as stalled.",
     )
     output: Path = Field(default=Path("comfyops-output"), description="Folder that results are written to.")
+
+
+def debugging() -> bool:
+    """Whether COMFYOPS_DEBUG is set: internal errors then show where they happened."""
+    return bool(os.environ.get("COMFYOPS_DEBUG"))
 
 
 def load() -> Settings:
@@ -40,13 +57,28 @@ def load() -> Settings:
 
     Raises UsageError naming the variable that holds something impossible.
     """
-    from pydantic import ValidationError
+    return _checked(Settings)
 
-    from comfyops.errors import UsageError
 
+def given_server() -> str | None:
+    """The server's address where one is configured, None where only the default would be used."""
+    settings = load()
+    return settings.server if "server" in settings.model_fields_set else None
+
+
+def override(settings: Settings, **options: Any) -> Settings:
+    """The settings with other values, checked like those of the environment; None leaves a setting as it is.
+
+    Raises UsageError.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    return _checked(lambda: Settings.model_validate({**settings.model_dump(), **given}))
+
+
+def _checked(make: Callable[[], Settings]) -> Settings:
     try:
-        return Settings()
+        return make()
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]).upper()
-        raise UsageError(f"The setting {name} is wrong: {first['msg'].lower()}.") from error
+        name = str(first["loc"][0]).lower().removeprefix("comfyops_")
+        raise UsageError(f"The setting {name!r} is wrong: {first['msg'].lower()}.") from error

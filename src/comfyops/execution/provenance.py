@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from comfyops import __version__
 from comfyops.errors import MissingFileError, RunFailedError
-from comfyops.execution import png_text
+from comfyops.support import png_text
 from comfyops.support.files import read_bytes, write_bytes, write_text
 
 KEYWORD = "comfyops"

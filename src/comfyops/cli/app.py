@@ -1,0 +1,55 @@
+"""The tree of commands. A noun's module is imported only when one of its commands is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+COMMANDS = ("run", "workflow", "nodes", "storyboard", "jobs", "simulate")
+"""The nouns (and verbs) after `comfyops`, in the order of the help; each is a module in `commands`."""
+
+
+class LazyGroup(TyperGroup):
+    """Finds its commands in COMMANDS."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name, imported now; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"comfyops.cli.commands.{cmd_name}")
+        command = get_command(module.app)
+        command.name = cmd_name
+        return command
+
+
+def build() -> Any:
+    """The whole command, ready to be called with arguments."""
+    app = typer.Typer(
+        cls=LazyGroup,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Run workflows and storyboards on ComfyUI servers.",
+    )
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(False, "--version", "-v", help="Print the version and exit.", is_eager=True),
+    ) -> None:
+        if version:
+            from comfyops import __version__
+
+            typer.echo(f"comfyops {__version__}")
+            raise typer.Exit
+
+    command = get_command(app)
+    # Typer only knows groups whose commands it was given; ours are found when they are asked for.
+    return command

@@ -1,0 +1,1 @@
+"""One file per noun; `comfyops.cli.app.COMMANDS` lists them."""

@@ -1,0 +1,62 @@
+"""`comfyops jobs`: the jobs of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comfyops import app as parts
+from comfyops.backends.backend import JobSummary
+from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
+from comfyops.cli.output import Result
+from comfyops.config import Settings
+
+app = typer.Typer(no_args_is_help=True, help="See and cancel the jobs of a server.")
+
+
+@app.command()
+def ls(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many, newest first.")] = 20,
+    server: Server = None,
+    token: Token = None,
+    api_prefix: ApiPrefix = None,
+    as_json: Json = False,
+) -> Result:
+    """List a server's jobs: running, waiting and finished ones."""
+    jobs = wait_for(_jobs(settings(server=server, token=token, api_prefix=api_prefix), limit))
+    return Result("jobs ls", jobs, _lines(jobs), [] if jobs else ["no jobs"])
+
+
+@app.command()
+def cancel(
+    run_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of the jobs.")],
+    server: Server = None,
+    token: Token = None,
+    api_prefix: ApiPrefix = None,
+    as_json: Json = False,
+) -> Result:
+    """Cancel jobs, running or waiting. Exit code 1 where there was nothing to cancel."""
+    done = wait_for(_cancel(settings(server=server, token=token, api_prefix=api_prefix), run_ids))
+    data = [{"run_id": run_id, "cancelled": cancelled} for run_id, cancelled in done.items()]
+    lines = [f"{run_id}  {'cancelled' if yes else 'neither running nor waiting'}" for run_id, yes in done.items()]
+    return Result("jobs cancel", data, lines, exit_code=0 if all(done.values()) else 1)
+
+
+async def _jobs(chosen: Settings, limit: int) -> tuple[JobSummary, ...]:
+    async with parts.connect(chosen) as backend:
+        return await backend.jobs(limit)
+
+
+async def _cancel(chosen: Settings, run_ids: list[str]) -> dict[str, bool]:
+    async with parts.connect(chosen) as backend:
+        return {run_id: await backend.cancel(run_id) for run_id in dict.fromkeys(run_ids)}
+
+
+def _lines(jobs: tuple[JobSummary, ...]) -> Iterator[str]:
+    for job in jobs:
+        when = datetime.fromtimestamp(job.created_at).isoformat(" ", "seconds") if job.created_at else "-"
+        yield f"{escape(job.run_id)}  {job.status:<11}  {when:<19}  {job.outputs_count} outputs"

@@ -1,0 +1,49 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from comfyops import config
+from comfyops.config import Settings
+
+T = TypeVar("T")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON envelope on stdout.")]
+Server = Annotated[str | None, typer.Option("--server", help="Address of the ComfyUI server. [env: COMFYUI_URL]")]
+Token = Annotated[str | None, typer.Option("--token", help="Bearer token for the server. [env: COMFYOPS_TOKEN]")]
+ApiPrefix = Annotated[str | None, typer.Option("--api-prefix", help="Path before the server's routes, such as /api.")]
+Snapshot = Annotated[
+    Path | None, typer.Option("--nodes", help="Recorded node facts (GET /object_info, or `nodes snapshot`).")
+]
+Version = Annotated[str | None, typer.Option("--comfyui-version", help="Use the shipped node facts of this version.")]
+
+
+def settings(**options: Any) -> Settings:
+    """The settings, with the options that were given in their place.
+
+    Raises UsageError.
+    """
+    return config.override(config.load(), **options)
+
+
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Run async work to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up, and raise KeyboardInterrupt."""
+
+    async def guarded() -> T:
+        task = asyncio.ensure_future(work)
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers; there Ctrl-C alone works
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
