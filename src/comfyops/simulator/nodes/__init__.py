@@ -38,6 +38,8 @@ def _tables() -> tuple[Mapping[str, NodeFunction], Mapping[str, NodeFunction], N
     """Classes computed, classes simulated with rules of their own, and what runs all others."""
     try:
         from comfyops.simulator.nodes import (
+            boxes,
+            compositing,
             filters,
             images,
             inputs,
@@ -57,6 +59,6 @@ def _tables() -> tuple[Mapping[str, NodeFunction], Mapping[str, NodeFunction], N
             f"The simulator needs a part that is not installed: {error.name}.",
             hint="Install it with: pip install 'comfyops[simulator]'",
         ) from error
-    subjects = (filters, images, inputs, logic, masks, save, sounds, texts, video)
+    subjects = (boxes, compositing, filters, images, inputs, logic, masks, save, sounds, texts, video)
     computed = {name: function for subject in subjects for name, function in subject.NODES.items()}
     return computed, {**latents.NODES, **latent_files.NODES, **sampling.NODES}, stand_ins.stand_in

@@ -78,6 +78,16 @@ def converted(value: Any, kind: str) -> Any:
     return bool(value) if kind == "BOOLEAN" else value
 
 
+def listed(function: Plain) -> NodeFunction:
+    """A `computed` node of a class that takes lists: every input is a list, also on servers whose facts do not say so."""
+
+    def on_lists(**inputs: Any) -> Any:
+        return function(**{name: value if isinstance(value, list) else [value] for name, value in inputs.items()})
+
+    on_lists.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return computed(on_lists)
+
+
 def is_array(value: Any) -> bool:
     """Whether a value is an array of numbers (a batch of pictures or masks)."""
     return hasattr(value, "dtype") and value.ndim > 0

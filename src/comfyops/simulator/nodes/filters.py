@@ -10,15 +10,12 @@ from PIL import Image
 from comfyops.simulator.call import NodeFunction
 from comfyops.simulator.draw import to_bytes
 from comfyops.simulator.nodes.define import computed
-from comfyops.simulator.nodes.images import same_channels, scaled
+from comfyops.simulator.nodes.images import same_channels
+from comfyops.simulator.nodes.resize import scaled
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
 
-_BAYER = {
-    2: ((0, 2), (3, 1)),
-    4: ((0, 8, 2, 10), (12, 4, 14, 6), (3, 11, 1, 9), (15, 7, 13, 5)),
-}
 _GREY = np.asarray((0.299, 0.587, 0.114), dtype=np.float32)
 _TO_YUV = np.asarray(
     ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)), dtype=np.float32
@@ -85,11 +82,11 @@ def blur(image: Array, blur_radius: int, sigma: float) -> Array:
 
 
 def sharpen(image: Array, sharpen_radius: int, sigma: float, alpha: float) -> Array:
-    """ImageSharpen: what a blur takes away is added `alpha` times."""
+    """ImageSharpen: what a blur takes away is added ten times `alpha`."""
     if sharpen_radius == 0:
         return image
     smooth = _convolved(image, _gauss(sharpen_radius, sigma))
-    return np.clip(image + (image - smooth) * np.float32(alpha), 0, 1)
+    return np.clip(image + (image - smooth) * np.float32(10 * alpha), 0, 1)
 
 
 def quantize(image: Array, colors: int, dither: str) -> Array:
@@ -98,7 +95,11 @@ def quantize(image: Array, colors: int, dither: str) -> Array:
     for index, picture in enumerate(image[..., :3]):
         plain = Image.fromarray(to_bytes(picture))
         palette = plain.quantize(colors=colors)
-        source = Image.fromarray(_ordered(picture, colors, int(dither[6:]))) if dither.startswith("bayer") else plain
+        source = (
+            Image.fromarray(_ordered(picture, len(palette.getpalette() or ()) // 3, int(dither[6:])))
+            if dither.startswith("bayer")
+            else plain
+        )
         spread = Image.Dither.FLOYDSTEINBERG if dither == "floyd-steinberg" else Image.Dither.NONE
         reduced = source.quantize(colors=colors, palette=palette, dither=spread)
         result[index] = np.asarray(reduced.convert("RGB"), dtype=np.float32) / np.float32(255)
@@ -106,17 +107,20 @@ def quantize(image: Array, colors: int, dither: str) -> Array:
 
 
 def _ordered(picture: Array, colours: int, order: int) -> Any:
-    matrix = np.asarray(_bayer(order), dtype=np.float32) / np.float32(order * order) - np.float32(0.5)
+    """The picture with a Bayer pattern added; the fewer colours, the stronger."""
+    pattern = _bayer(order) * np.float32(512 / colours) + np.float32(0.5)
     rows, columns = picture.shape[:2]
-    tiled = np.tile(matrix, (rows // order + 1, columns // order + 1))[:rows, :columns]
-    return to_bytes(np.clip(picture + tiled[..., None] / np.float32(max(colours ** (1 / 3), 1)), 0, 1))
+    tiled = np.tile(pattern, (rows // order + 1, columns // order + 1))[:rows, :columns]
+    return np.clip(to_bytes(picture) + tiled[..., None], 0, 255).astype(np.uint8)
 
 
-def _bayer(order: int) -> Any:
-    if order in _BAYER:
-        return _BAYER[order]
-    half = np.asarray(_bayer(order // 2))
-    return np.block([[4 * half, 4 * half + 2], [4 * half + 3, 4 * half + 1]])
+def _bayer(order: int) -> Array:
+    """The ordered dither pattern of this size (a power of 2), from -0.5 to 0.5."""
+    if order == 1:
+        return np.zeros((1, 1), dtype=np.float32)
+    inner = _bayer(order // 2)
+    step = np.float32(1 / (order * order))
+    return np.block([[inner - 1.5 * step, inner + 0.5 * step], [inner + 1.5 * step, inner - 0.5 * step]])
 
 
 def canny(image: Array, low_threshold: float, high_threshold: float) -> Array:
@@ -151,7 +155,7 @@ def _thinned(strength: Array, across: Array, down: Array) -> Any:
     ):
         before = padded[:, 1 - dy : 1 - dy + rows, 1 - dx : 1 - dx + columns]
         after = padded[:, 1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns]
-        keep |= chosen & (strength > before) & (strength >= after)
+        keep |= chosen & (strength > before) & (strength > after)
     return np.where(keep, strength, 0)
 
 
@@ -195,7 +199,8 @@ def _extreme(image: Array, size: int, pick: Any) -> Array:
     result = image
     for axis in (1, 2):
         widths = [(0, 0)] * image.ndim
-        widths[axis] = (size // 2, size - 1 - size // 2)
+        before = size // 2 if pick is np.minimum else (size - 1) // 2
+        widths[axis] = (before, size - 1 - before)
         padded = np.pad(result, widths, mode="edge")
         length = result.shape[axis]
         for at in range(size):

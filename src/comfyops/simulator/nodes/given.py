@@ -84,8 +84,16 @@ def given(call: NodeCall) -> Given:
         if call.node_type.is_input_list and isinstance(value, list | tuple) and value:
             value = value[0]
         declared = call.node_type.input(name)
-        values[name] = converted(value, declared.kind) if declared and isinstance(value, int | float | str) else value
+        values[name] = _as_declared(value, declared.kind) if declared else value
     return Given(call.node_type.name, values, fingerprint(call.node_type.name, values))
+
+
+def _as_declared(value: Any, kind: str) -> Any:
+    """The value converted, or as it is where it is something else (an input may have taken a link)."""
+    try:
+        return converted(value, kind) if isinstance(value, int | float | str) else value
+    except ValueError:
+        return value
 
 
 def model_files(call: NodeCall) -> list[tuple[str, str]]:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from comfyops.simulator.call import NodeFunction
-from comfyops.simulator.nodes.define import computed, grown
+from comfyops.simulator.nodes.define import computed, grown, listed
+from comfyops.simulator.nodes.resize import scaled
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
 
-_FILTERS = {
-    "nearest-exact": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "area": Image.Resampling.BOX,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "bislerp": Image.Resampling.BICUBIC,
-}
 _COLOURS = {
     "white": (1.0, 1.0, 1.0),
     "black": (0.0, 0.0, 0.0),
@@ -29,35 +22,6 @@ _COLOURS = {
     "green": (0.0, 1.0, 0.0),
     "blue": (0.0, 0.0, 1.0),
 }
-
-
-def scaled(image: Array, width: int, height: int, method: str = "bilinear", crop: str = "disabled") -> Array:
-    """A batch of pictures (or of masks) in another size; "center" first cuts off what the new shape has no room for."""
-    if crop == "center":
-        image = _centre_shape(image, width, height)
-    if image.shape[1:3] == (height, width):
-        return image
-    masks = image.ndim == 3
-    planes = image[..., None] if masks else image
-    filter_ = _FILTERS.get(method, Image.Resampling.BILINEAR)
-    result = np.empty((len(planes), height, width, planes.shape[-1]), dtype=np.float32)
-    for index, picture in enumerate(planes):
-        for channel in range(planes.shape[-1]):
-            plane = Image.fromarray(np.ascontiguousarray(picture[..., channel]))
-            result[index, ..., channel] = np.asarray(plane.resize((width, height), filter_))
-    if method in ("bicubic", "lanczos"):
-        np.clip(result, 0, 1, out=result)
-    return result[..., 0] if masks else result
-
-
-def _centre_shape(image: Array, width: int, height: int) -> Array:
-    rows, columns = image.shape[1:3]
-    x = y = 0
-    if columns / rows > width / height:
-        x = round((columns - columns * ((width / height) / (columns / rows))) / 2)
-    elif columns / rows < width / height:
-        y = round((rows - rows * ((columns / rows) / (width / height))) / 2)
-    return image[:, y : rows - y, x : columns - x]
 
 
 def same_channels(*images: Array) -> list[Array]:
@@ -140,7 +104,20 @@ def resize_either(input: Array, resize_type: Mapping[str, Any], scale_method: st
     """ResizeImageMaskNode: pictures or masks, by one of several rules."""
     rows, columns = input.shape[1:3]
     width, height = _wanted_size(resize_type, columns, rows)
-    return scaled(input, max(width, 1), max(height, 1), scale_method, str(resize_type.get("crop", "disabled")))
+    if resize_type.get("resize_type") == "scale to multiple":
+        return _covering(input, width, height, scale_method)
+    crop = str(resize_type.get("crop", "disabled"))
+    return scaled(input, max(width, 1), max(height, 1), scale_method, crop)
+
+
+def _covering(image: Array, width: int, height: int, method: str) -> Array:
+    """Scaled until it covers the wanted size, then cut to it in the middle."""
+    rows, columns = image.shape[1:3]
+    factor = max(width / columns, height / rows)
+    wide, tall = max(math.ceil(columns * factor), width), max(math.ceil(rows * factor), height)
+    large = scaled(image, wide, tall, method)
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return large[:, top : top + height, left : left + width]
 
 
 def _wanted_size(rule: Mapping[str, Any], columns: int, rows: int) -> tuple[int, int]:
@@ -164,7 +141,7 @@ def _wanted_size(rule: Mapping[str, Any], columns: int, rows: int) -> tuple[int,
             return int(rule["match"].shape[2]), int(rule["match"].shape[1])
         case "scale to multiple":
             multiple = max(int(rule["multiple"]), 1)
-            return columns // multiple * multiple, rows // multiple * multiple
+            return columns // multiple * multiple or columns, rows // multiple * multiple or rows
         case other:
             raise ValueError(f"Unknown resize type: {other}")
     return round(columns * factor), round(rows * factor)
@@ -250,7 +227,7 @@ def stitch(
         size = (int(rows * shape), rows) if beside else (columns, int(columns / shape))
         second = scaled(second, max(size[0], 1), max(size[1], 1), "lanczos")
     else:
-        first, second = _padded_alike(first, second, 1 if beside else 2)
+        first, second = _padded_alike(first, second, 1 if beside else 2, 1.0 if spacing_color == "white" else 0.0)
     first, second = same_channels(first, second)
     pair = [first, second] if direction in ("right", "down") else [second, first]
     gap = spacing_width + spacing_width % 2
@@ -264,14 +241,14 @@ def _filled(image: Array, count: int) -> Array:
     return np.concatenate([image, np.repeat(image[-1:], count - len(image), axis=0)]) if len(image) < count else image
 
 
-def _padded_alike(first: Array, second: Array, axis: int) -> tuple[Array, Array]:
+def _padded_alike(first: Array, second: Array, axis: int, ground: float) -> tuple[Array, Array]:
     most = max(first.shape[axis], second.shape[axis])
 
     def padded(image: Array) -> Array:
         before = (most - image.shape[axis]) // 2
         widths = [(0, 0)] * 4
         widths[axis] = (before, most - image.shape[axis] - before)
-        return np.pad(image, widths)
+        return np.pad(image, widths, constant_values=ground)
 
     return padded(first), padded(second)
 
@@ -349,7 +326,7 @@ NODES: dict[str, NodeFunction] = {
     "BatchImagesNode": computed(batch_images),
     "RepeatImageBatch": computed(repeat),
     "ImageFromBatch": computed(from_batch),
-    "RebatchImages": computed(rebatch),
+    "RebatchImages": listed(rebatch),
     "ImageCrop": computed(crop),
     "ImageCropV2": computed(crop_region),
     "CenterCropImages": computed(centre_crop),

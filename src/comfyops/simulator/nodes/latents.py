@@ -64,8 +64,8 @@ def vae_encode(pixels: Array) -> Latent:
 
 def encode_for_inpaint(pixels: Array, mask: Array, grow_mask_by: int = 6) -> Latent:
     """VAEEncodeForInpaint: the masked part becomes grey, the mask goes along."""
-    from comfyops.simulator.nodes.images import scaled
     from comfyops.simulator.nodes.masks import grow
+    from comfyops.simulator.nodes.resize import scaled
 
     fitted = scaled(mask, pixels.shape[2], pixels.shape[1])
     keep = 1 - np.round(fitted)[..., None]

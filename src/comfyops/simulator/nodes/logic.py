@@ -92,10 +92,9 @@ def _truth(value: Any) -> bool:
     return bool(value.any()) if hasattr(value, "any") else bool(value)
 
 
-def custom_combo(call: NodeCall, choice: str) -> tuple[str, int]:
-    """CustomCombo: the choice, and its number among the options that the node was given."""
-    options = [value for name, value in sorted(call.inputs.items()) if name.startswith("option") and value]
-    return choice, options.index(choice) if choice in options else 0
+def custom_combo(call: NodeCall, choice: str) -> tuple[Any, ...]:
+    """CustomCombo: the choice, and the number that the page sends along."""
+    return (choice, int(call.inputs.get("index") or 0))[: len(call.node_type.outputs)]
 
 
 def resolution(aspect_ratio: str, megapixels: float, multiple: int = 8) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from comfyops.simulator.call import NodeFunction
 from comfyops.simulator.nodes.define import computed, grown
-from comfyops.simulator.nodes.images import scaled
+from comfyops.simulator.nodes.resize import scaled
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array

@@ -74,6 +74,8 @@ class Bench:
                 for name, value in node["inputs"].items()
             }
             node_type = self.types[node["class_type"]]
+            if node_type.is_input_list:
+                inputs = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
             call = NodeCall(node_id, node_type, inputs, self.host, prompt, extra)
             results[node_id] = await function_for(node_type)(call)
         return results

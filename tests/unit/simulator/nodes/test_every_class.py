@@ -50,6 +50,7 @@ VALUES: dict[str, Any] = {
     "SVG": FileBlob("svg", b"<svg/>"),
     "BOUNDING_BOX": {"x": 0, "y": 0, "width": 8, "height": 8},
     "ARRAY": [],
+    "COLOR": "#336699",
     "DICT": {},
 }
 TYPES: dict[str, type | tuple[type, ...]] = {
