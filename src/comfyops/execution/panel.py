@@ -17,7 +17,7 @@ from comfyops.execution.provenance import Provenance
 from comfyops.execution.records import PanelState
 from comfyops.execution.run import OnEvent, check_graph, execute, raise_unless_successful
 from comfyops.execution.uploads import Uploads, sha256_of
-from comfyops.storyboard.plan import PanelPlan, with_uploads
+from comfyops.storyboard.planning import PanelPlan, with_uploads
 from comfyops.storyboard.project import Project
 from comfyops.workflows import api_format
 from comfyops.workflows.graph import Graph

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from comfyops.errors import MissingFileError
 from comfyops.execution import provenance
 from comfyops.execution.provenance import Provenance
-from comfyops.storyboard.plan import PanelPlan
+from comfyops.storyboard.planning import PanelPlan
 from comfyops.support.files import read_bytes, safe_path, write_bytes
 
 

@@ -28,7 +28,7 @@ from comfyops.execution.panel import PanelRenderer
 from comfyops.execution.records import PanelEntry, PanelState, RenderRecord
 from comfyops.execution.report import write_report
 from comfyops.execution.results import OnUpdate, PanelResult, PanelUpdate, RenderReport
-from comfyops.storyboard.plan import PanelPlan, plan_panel
+from comfyops.storyboard.planning import PanelPlan, plan_panel
 from comfyops.storyboard.project import DRAW, Placed, Project
 from comfyops.workflows.node_types import NodeTypes
 

@@ -10,7 +10,7 @@ from comfyops.backends.events import Event
 from comfyops.errors import ComfyOpsError
 from comfyops.execution.provenance import Provenance
 from comfyops.execution.records import PanelState
-from comfyops.storyboard.plan import PanelPlan
+from comfyops.storyboard.planning import PanelPlan
 from comfyops.storyboard.project import Placed, Project
 
 

@@ -2,7 +2,7 @@
 
 from comfyops.storyboard.families import FAMILIES, choose_family
 from comfyops.storyboard.loading import demo, load, template
-from comfyops.storyboard.plan import PanelPlan, plan, plan_panel
+from comfyops.storyboard.planning import PanelPlan, plan, plan_panel
 from comfyops.storyboard.project import Project
 from comfyops.storyboard.yaml_writer import dumps
 

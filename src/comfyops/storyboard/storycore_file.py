@@ -97,6 +97,7 @@ def read(folder: Path) -> Project:
     """
     head = _parsed(folder / "project.json", _ProjectFile)
     shots = _parsed(folder / "storyboard.json", _StoryboardFile).shots
+    _once([shot.shot_id for shot in shots], folder / "storyboard.json")
     files = sorted((folder / "sequences").glob("*.json"))
     listed = sorted((_parsed(path, _SequenceFile) for path in files), key=lambda item: (item.order, item.id))
     name = _as_id(head.project_id)
@@ -120,6 +121,12 @@ def _parsed(path: Path, model: type[Parsed]) -> Parsed:
         first = error.errors()[0]
         place = yaml_file.place_of(first["loc"]) or "the file"
         raise StoryboardError(f"{path}: {place}: {first['msg'].lower()}.") from error
+
+
+def _once(ids: list[str], path: Path) -> None:
+    for name in ids:
+        if ids.count(name) > 1:
+            raise StoryboardError(f"{path} has {ids.count(name)} shots with the shot_id {name}.")
 
 
 def _style(anchors: _Anchors) -> StyleAnchor:

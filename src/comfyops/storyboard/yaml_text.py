@@ -15,6 +15,8 @@ from comfyops.errors import NotJsonError
 
 _STR = "tag:yaml.org,2002:str"
 
+_PLAIN = re.compile(r"[A-Za-z]([A-Za-z0-9 ,.'()/_-]*[A-Za-z0-9.)])?")
+
 
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -48,8 +50,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    plain = dumper.resolve(yaml.ScalarNode, value, (True, False)) == _STR  # type: ignore[no-untyped-call]
-    style = None if plain and ":" not in value else '"'
+    word = dumper.resolve(yaml.ScalarNode, value, (True, False)) != _STR  # type: ignore[no-untyped-call]
+    style = None if _PLAIN.fullmatch(value) and not word else '"'
     return dumper.represent_scalar(_STR, value, style=style)
 
 

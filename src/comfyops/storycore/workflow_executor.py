@@ -15,7 +15,7 @@ from comfyops.execution.run import run
 from comfyops.execution.uploads import Uploads
 from comfyops.storyboard import families, model_files, seeds, sizes
 from comfyops.storyboard.families import Draft, Picture
-from comfyops.storyboard.plan import with_uploads
+from comfyops.storyboard.planning import with_uploads
 from comfyops.storyboard.project import DRAW, ControlNet, IPAdapter, Settings
 from comfyops.storycore.comfyui_config import ComfyUIConfig, ControlNetConfig, IPAdapterConfig
 from comfyops.storycore.comfyui_workflow import ComfyUIWorkflow, ValidationResult, WorkflowMetadata
