@@ -112,7 +112,7 @@ class Sockets:
     def _receivers(self, client_id: object) -> list[Connection]:
         if client_id is None:
             return list(self._by_id.values())
-        connection = self._by_id.get(client_id)  # type: ignore[call-overload]  # a client may send any JSON value
+        connection = self._by_id.get(client_id) if isinstance(client_id, str) else None
         return [connection] if connection else []
 
     async def _send(self, connection: Connection, message: Message) -> None:

@@ -30,12 +30,14 @@ class Place:
     counter: int
     type: str
 
-    def write(self, data: bytes, extension: str, index: int = 0) -> dict[str, str]:
+    def write(self, data: bytes, extension: str, index: int = 0, tail: str = "_") -> dict[str, str]:
         """Write the file number `index` of this call and return what ComfyUI says of it.
+
+        `tail` stands between the number and the dot.
 
         Raises DiskFullError and StorageError.
         """
-        name = f"{self.name.replace('%batch_num%', str(index))}_{self.counter + index:05}_.{extension}"
+        name = f"{self.name.replace('%batch_num%', str(index))}_{self.counter + index:05}{tail}.{extension}"
         write_bytes(self.folder / name, data)
         return {"filename": name, "subfolder": self.subfolder, "type": self.type}
 
@@ -137,7 +139,7 @@ def _value(values: Mapping[str, str], match: re.Match[str]) -> str:
 
 
 def _next_counter(folder: Path, name: str) -> int:
-    pattern = re.compile(re.escape(name) + r"_(\d+)(?:_.*)?$")
+    pattern = re.compile(re.escape(name) + r"_(\d+)(?:[_.].*)?$")
     numbers = [0]
     if folder.is_dir():
         for entry in folder.iterdir():

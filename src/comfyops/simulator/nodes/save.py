@@ -12,6 +12,7 @@ import numpy as np
 from comfyops.simulator import media
 from comfyops.simulator.call import NodeCall, NodeFunction, NodeResult
 from comfyops.simulator.nodes.define import computed
+from comfyops.simulator.nodes.images import crop_region as cropped
 from comfyops.simulator.nodes.places import metadata, place_for, temp_prefix
 
 if TYPE_CHECKING:
@@ -47,7 +48,15 @@ def preview_image(call: NodeCall, images: Array) -> NodeResult:
 def preview_mask(call: NodeCall, mask: Array) -> NodeResult:
     """MaskPreview."""
     pictures = np.repeat(mask[..., None], 3, axis=-1)
-    return passed_on(call, mask, {"images": written(call, pictures, temp_prefix(), temporary=True)})
+    shown = {"images": written(call, pictures, temp_prefix(), temporary=True), "animated": (False,)}
+    return passed_on(call, mask, shown)
+
+
+def crop_and_show(call: NodeCall, image: Array, crop_region: Mapping[str, int]) -> NodeResult:
+    """ImageCropV2: no output node, and yet it shows what it cut out."""
+    picture = cropped(image, crop_region)
+    shown = {"images": written(call, picture, temp_prefix(), temporary=True), "animated": (False,)}
+    return NodeResult((picture,), shown)
 
 
 def compare(call: NodeCall, image_a: Array | None = None, image_b: Array | None = None) -> NodeResult:
@@ -92,8 +101,7 @@ async def send_by_websocket(call: NodeCall) -> NodeResult:
     """SaveImageWebsocket: the pictures go to the client and leave no trace in the history."""
     images = call.inputs["images"]
     for index, picture in enumerate(images):
-        await call.host.progress(index, len(images))
-        await call.host.send_image(await asyncio.to_thread(media.png, picture))
+        await call.host.progress(index, len(images), await asyncio.to_thread(media.png, picture))
     return NodeResult()
 
 
@@ -116,6 +124,7 @@ NODES: dict[str, NodeFunction] = {
     "SaveImage": computed(save_image),
     "PreviewImage": computed(preview_image),
     "MaskPreview": computed(preview_mask),
+    "ImageCropV2": computed(crop_and_show),
     "ImageCompare": computed(compare),
     "SaveImageAdvanced": computed(save_image_advanced),
     "SaveAnimatedWEBP": computed(save_animated_webp),

@@ -139,8 +139,9 @@ def _stereo(one: Array, other: Array) -> tuple[Array, Array]:
 def saved(call: NodeCall, audio: Audio, prefix: str, extension: str, quality: str, temporary: bool) -> NodeResult:
     """Write a sound file and pass the sound on."""
     place = place_for(call, prefix, temporary=temporary)
+    tail = "_" if call.host.settings.version == "0.8.0" else ""
     data = media.encode_audio(audio, extension, metadata(call), _BIT_RATES.get(quality, 0) * 1000)
-    return passed_on(call, audio, {"audio": [place.write(data, extension)]})
+    return passed_on(call, audio, {"audio": [place.write(data, extension, tail=tail)]})
 
 
 def save_flac(call: NodeCall, audio: Audio, filename_prefix: str = "ComfyUI") -> NodeResult:
