@@ -24,7 +24,7 @@ from comfyops.execution.records import read as read_record
 from comfyops.execution.render import render as render_project
 from comfyops.execution.results import RenderReport
 from comfyops.storyboard import loading
-from comfyops.storyboard.plan import PanelPlan, plan
+from comfyops.storyboard.planning import PanelPlan, plan
 from comfyops.storyboard.project import Project
 from comfyops.support.files import write_text
 from comfyops.workflows.node_types import NodeTypes
