@@ -63,6 +63,8 @@ def _file(request: web.Request, path: Path, *, modern: bool) -> web.FileResponse
     else:
         headers = {"Content-Disposition": f'filename="{path.name}"'}
         headers["Content-Type"] = "application/octet-stream" if is_active(kind, modern=False) else kind
+        if path.suffix == ".js":
+            headers["Content-Type"] += "; charset=utf-8"
     return web.FileResponse(path, headers=headers)
 
 
