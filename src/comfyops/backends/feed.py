@@ -52,17 +52,31 @@ class Feed:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
+        self._waited = False
         self._wanted = asyncio.Event()
+        self._awake = asyncio.Event()
 
     async def open(self) -> None:
-        """See that the socket is open, or was tried; without one, runs are followed by asking."""
+        """See that the socket is open, or was tried; without one, runs are followed by asking.
+
+        Where there never was one, only the first call waits for it.
+        """
         self._wanted.set()
+        if self.connected:
+            return
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep_open(), name="comfyops-feed")
-        if not self._tried.is_set():
+        self.wake()
+        if self.connections or not self._waited:
+            self._waited = True
+            self._tried.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._tried.wait(), _PATIENCE)
-            self._tried.set()  # the next one does not wait
+
+    def wake(self) -> None:
+        """Try to connect now, instead of after the pause."""
+        if not self.connected:
+            self._awake.set()
 
     async def close(self) -> None:
         """Close the socket and stop."""
@@ -91,7 +105,9 @@ class Feed:
     @contextmanager
     def listen(self, run_id: str) -> Iterator[Channel]:
         """The channel of a run; the first listener gets what was kept since `expect`."""
-        channel = self._unread.pop(run_id, None) or self._add(run_id)
+        channel = self._unread.pop(run_id, None)
+        if channel is None:
+            channel = self._add(run_id)
         try:
             yield channel
         finally:
@@ -128,11 +144,13 @@ class Feed:
             if await self._follow():
                 pause = first
             self._tell_all(Look())
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, longest)
             if not self._channels:
                 self._wanted.clear()
-                await self._wanted.wait()
+            self._awake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, longest)
+            await self._wanted.wait()
 
     async def _follow(self) -> bool:
         """One connection from begin to end; False where there was none."""

@@ -99,7 +99,9 @@ class Watch:
         except UnreachableError as error:
             self._bear(error)
             return None
-        self._away_since = None
+        if self._away_since is not None:
+            self._away_since = None
+            self._feed.wake()
         return await self._judge(place, channel, said_to_end=hint is not None and hint.ending)
 
     async def _look(self, *, sure: bool) -> Place:

@@ -232,6 +232,35 @@ async def test_a_run_that_survives_a_short_absence_is_followed_on(server, client
     await follower.end()
 
 
+async def test_the_first_submit_after_a_restart_has_its_websocket_again(server, client):
+    await client.submit(graphs.picture(1))
+    await server.stop()
+    for _ in range(3):
+        with pytest.raises(UnreachableError):
+            await client.submit(graphs.picture(1))
+    await asyncio.sleep(0.5)
+    await server.start()
+    before = len(server.requests)
+    run_id, follower = await begin(client, server)
+    await finish(server, run_id)
+    await follower.end()
+    assert [path for _, path, _ in server.requests[before:]][:2] == ["/ws", "/prompt"]
+    assert isinstance(follower.events[0], Started)
+
+
+async def test_an_idle_client_whose_socket_was_dropped_opens_it_for_the_next_run(server, client):
+    run_id, follower = await begin(client, server)
+    await finish(server, run_id)
+    await follower.end()
+    await server.sockets[0][1].close()
+    await asyncio.sleep(0.6)
+    assert server.socket_log == ["open", "close"]
+    run_id, follower = await begin(client, server)
+    await finish(server, run_id)
+    await follower.end()
+    assert isinstance(follower.events[0], Started)
+
+
 async def test_a_server_that_stays_away_is_given_up(server, client):
     _, follower = await begin(client, server)
     await server.stop()
