@@ -27,10 +27,11 @@ def boxes_of(bboxes: Any) -> list[tuple[int, int, int, int]]:
 def crop_by_boxes(
     image: Array, bboxes: Any, output_width: int, output_height: int, padding: int = 0, keep_aspect: str = "stretch"
 ) -> Array:
-    """CropByBBoxes: each box, a little wider, in one size; the whole picture where there is no box."""
+    """CropByBBoxes: a box out of each picture, a little wider, in one size; the whole picture where there is none."""
     rows, columns = image.shape[1:3]
     cut = []
-    for number, (x, y, width, height) in enumerate(boxes_of(bboxes)):
+    boxes = boxes_of(bboxes) * (len(image) if isinstance(bboxes, Mapping) else 1)
+    for number, (x, y, width, height) in enumerate(boxes):
         picture = image[number % len(image)][None]
         left, top = max(x - padding, 0), max(y - padding, 0)
         right, bottom = min(x + width + padding, columns), min(y + height + padding, rows)
@@ -56,7 +57,7 @@ def histogram(image: Array) -> tuple[list[int], ...]:
     light = (image[0, ..., :3] @ np.asarray((0.2126, 0.7152, 0.0722), dtype=np.float32)) * np.float32(255)
     counted = [np.bincount(steps[..., channel].ravel(), minlength=256) for channel in range(3)]
     luminance = np.bincount(np.clip(light, 0, 255).astype(np.int64).ravel(), minlength=256)
-    return tuple(counts.tolist() for counts in (sum(counted), luminance, *counted))
+    return tuple(counts.tolist() for counts in (np.sum(counted, axis=0), luminance, *counted))
 
 
 def shuffle(images: list[Array], seed: list[int]) -> tuple[list[Array]]:

@@ -79,7 +79,7 @@ def converted(value: Any, kind: str) -> Any:
 
 
 def listed(function: Plain) -> NodeFunction:
-    """A `computed` node of a class that takes lists: every input is a list, also on servers whose facts do not say so."""
+    """`computed`, for a class that takes lists: every input is one, also where a server's facts do not say so."""
 
     def on_lists(**inputs: Any) -> Any:
         return function(**{name: value if isinstance(value, list) else [value] for name, value in inputs.items()})

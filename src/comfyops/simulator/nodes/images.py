@@ -328,7 +328,6 @@ NODES: dict[str, NodeFunction] = {
     "ImageFromBatch": computed(from_batch),
     "RebatchImages": listed(rebatch),
     "ImageCrop": computed(crop),
-    "ImageCropV2": computed(crop_region),
     "CenterCropImages": computed(centre_crop),
     "RandomCropImages": computed(random_crop),
     "ImageStitch": computed(stitch),

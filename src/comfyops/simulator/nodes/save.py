@@ -14,6 +14,7 @@ from comfyops.simulator.call import NodeCall, NodeFunction, NodeResult
 from comfyops.simulator.nodes.define import computed
 from comfyops.simulator.nodes.images import crop_region as cropped
 from comfyops.simulator.nodes.places import metadata, place_for, temp_prefix
+from comfyops.simulator.values import frozen_array
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
@@ -26,13 +27,16 @@ def passed_on(call: NodeCall, value: Any, ui: Mapping[str, Any]) -> NodeResult:
     return NodeResult((value,) * min(len(call.node_type.outputs), 1), ui)
 
 
-def written(call: NodeCall, images: Array, prefix: str, *, temporary: bool = False) -> list[dict[str, str]]:
+def written(
+    call: NodeCall, images: Array, prefix: str, *, temporary: bool = False, tail: str = "_"
+) -> list[dict[str, str]]:
     """Write a batch as PNG files; what ComfyUI says of each."""
     height, width = images.shape[1:3]
     place = place_for(call, prefix, width, height, temporary=temporary)
     texts = metadata(call)
     level = 1 if temporary else 4
-    return [place.write(media.png(picture, texts, level), "png", index) for index, picture in enumerate(images)]
+    files = (media.png(picture, texts, level) for picture in images)
+    return [place.write(data, "png", index, tail=tail) for index, data in enumerate(files)]
 
 
 def save_image(call: NodeCall, images: Array, filename_prefix: str = "ComfyUI") -> NodeResult:
@@ -56,13 +60,13 @@ def crop_and_show(call: NodeCall, image: Array, crop_region: Mapping[str, int]) 
     """ImageCropV2: no output node, and yet it shows what it cut out."""
     picture = cropped(image, crop_region)
     shown = {"images": written(call, picture, temp_prefix(), temporary=True), "animated": (False,)}
-    return NodeResult((picture,), shown)
+    return NodeResult((frozen_array(picture),), shown)
 
 
 def compare(call: NodeCall, image_a: Array | None = None, image_b: Array | None = None) -> NodeResult:
     """ImageCompare."""
     ui = {
-        name: written(call, images, temp_prefix("ComfyUI.compare"), temporary=True)
+        name: written(call, images, temp_prefix(f"comfy.compare.{name[0]}"), temporary=True)
         for name, images in (("a_images", image_a), ("b_images", image_b))
         if images is not None
     }
@@ -71,7 +75,7 @@ def compare(call: NodeCall, image_a: Array | None = None, image_b: Array | None 
 
 def save_image_advanced(call: NodeCall, images: Array, filename_prefix: str, format: Mapping[str, Any]) -> NodeResult:
     """SaveImageAdvanced: 8 bit PNG, whatever depth and format are asked for."""
-    return save_image(call, images, filename_prefix)
+    return passed_on(call, images, {"images": written(call, images, filename_prefix, tail="")})
 
 
 def save_animated_webp(
@@ -94,7 +98,8 @@ def save_animated_png(
 
 def _animation(call: NodeCall, images: Array, prefix: str, data: bytes, extension: str) -> NodeResult:
     place = place_for(call, prefix, images.shape[2], images.shape[1])
-    return passed_on(call, images, {"images": [place.write(data, extension)], "animated": (len(images) != 1,)})
+    ui: dict[str, Any] = {"images": [place.write(data, extension)]}
+    return passed_on(call, images, ui | {"animated": (True,)} if len(images) != 1 else ui)
 
 
 async def send_by_websocket(call: NodeCall) -> NodeResult:
@@ -108,7 +113,7 @@ async def send_by_websocket(call: NodeCall) -> NodeResult:
 def save_text(call: NodeCall, text: str, filename_prefix: str, format: str = "txt") -> NodeResult:
     """SaveText."""
     body = json.dumps(text, ensure_ascii=False) if format == "json" and not _is_json(text) else text
-    entry = place_for(call, filename_prefix).write(body.encode(), format)
+    entry = place_for(call, filename_prefix).write(body.encode(), format, tail="")
     return passed_on(call, text, {"text": [text], "files": [entry]})
 
 

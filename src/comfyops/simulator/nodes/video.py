@@ -89,10 +89,10 @@ def _cut_sound(audio: Audio | None, start: float, end: float) -> Audio | None:
 def save_video(
     call: NodeCall, video: Video, filename_prefix: str, format: Mapping[str, Any], codec: Mapping[str, Any] | str = ""
 ) -> NodeResult:
-    """SaveVideo: format and codec "auto" are mp4 and H.264; webm takes VP9 where nothing else is said."""
+    """SaveVideo: format and codec "auto" are mp4 and H.264; webm takes AV1 where nothing else is said."""
     extension = str(_option(format, "format")).replace("auto", "mp4") or "mp4"
     wanted = _option(codec, "codec") or _option(_inner(format, "codec"), "codec") or "auto"
-    encoder = _CODECS.get(wanted, "libvpx-vp9" if extension == "webm" else "libx264")
+    encoder = _CODECS.get(wanted, "libsvtav1" if extension == "webm" else "libx264")
     place = place_for(call, filename_prefix, video.frames.shape[2], video.frames.shape[1])
     data = media.encode_video(video, encoder, _CONTAINERS.get(extension, "mp4"), metadata(call))
     return passed_on(call, video, {"images": [place.write(data, extension)], "animated": (True,)})
