@@ -1,0 +1,45 @@
+"""The server that is measured against: the simulator in a process of its own, or a running one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+def comfyops() -> str:
+    """The installed command of this environment."""
+    beside = Path(sys.executable).with_name("comfyops")
+    found = str(beside) if beside.is_file() else shutil.which("comfyops")
+    if found is None:
+        raise FileNotFoundError("the command comfyops is not installed; run `make bench`")
+    return found
+
+
+@contextmanager
+def server(address: str | None) -> Iterator[tuple[str, str]]:
+    """(address, what it is) of a server: the given one, else a simulator that lives until the block is left."""
+    if address:
+        yield address.rstrip("/"), address
+        return
+    arguments = [comfyops(), "simulate", "--port", "0", "--json"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield _envelope(process.stdout)["data"]["url"], "simulator"
+        finally:
+            process.terminate()
+
+
+def _envelope(stream: IO[str]) -> dict[str, dict[str, str]]:
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if line.rstrip("\n") == "}":
+            return json.loads("".join(lines))
+    raise RuntimeError("the simulator did not start; see why with `comfyops simulate --port 0`")
