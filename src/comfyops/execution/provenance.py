@@ -125,9 +125,16 @@ def checked_size(data: bytes) -> tuple[int, int]:
     try:
         with Image.open(BytesIO(data)) as image:
             image.load()
-            return image.size
+            size = image.size
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise RunFailedError("The picture that the server gave is damaged.", hint="Render it again.") from error
+        raise _damaged() from error
+    if png_text.is_png(data) and not png_text.is_whole(data):
+        raise _damaged()
+    return size
+
+
+def _damaged() -> RunFailedError:
+    return RunFailedError("The picture that the server gave is damaged.", hint="Render it again.")
 
 
 def is_simulated(data: bytes) -> bool:

@@ -18,6 +18,14 @@ def is_png(data: bytes) -> bool:
     return data.startswith(_SIGNATURE)
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether the bytes are a PNG up to its last chunk."""
+    try:
+        return any(kind == b"IEND" for kind, _, _ in _chunks(data))
+    except ValueError:
+        return False
+
+
 def with_text(data: bytes, keyword: str, text: str) -> bytes:
     """The PNG with an international text chunk before its end; an older one of the same keyword is replaced.
 
