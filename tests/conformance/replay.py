@@ -91,6 +91,8 @@ class Server:
             for key, value in request.get("headers", {}).items()
         }
         data = _body(request, headers)
+        if isinstance(data, bytes) and len(data) > 500_000:
+            data = io.BytesIO(data)
         async with self.http.request(request["method"], url, headers=headers, data=data) as response:
             body = await response.read()
             answer: dict[str, Any] = {"status": response.status, "headers": dict(response.headers)}
@@ -186,7 +188,7 @@ def _form(recorded: dict[str, Any]) -> aiohttp.FormData:
     if count is not None:
         form.add_field(
             recorded["field"],
-            _content(recorded["filename"], count, recorded.get("size", 8)),
+            io.BytesIO(_content(recorded["filename"], count, recorded.get("size", 8))),
             filename=recorded["filename"],
         )
     for key, value in extra.items():

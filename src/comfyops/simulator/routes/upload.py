@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -18,18 +18,28 @@ from comfyops.simulator.routes.answers import json_answer
 from comfyops.simulator.submission import ServerTroubleError
 from comfyops.support.files import write_bytes
 
-Form = Any  # what aiohttp gives for a form: names to texts and files
 Save = Callable[[Path, bytes], None]
+
+
+@dataclass(frozen=True)
+class FormFile:
+    """A file inside a form."""
+
+    filename: str
+    data: bytes
+
+
+Form = Mapping[str, str | FormFile]
 
 
 async def upload_image(request: web.Request) -> web.Response:
     """Save a file under its name, or under "name (1).ext" where another file has that name."""
-    return _upload(machine(request).folders, await request.post(), _write)
+    return _upload(machine(request).folders, await read_form(request), _write)
 
 
 async def upload_mask(request: web.Request) -> web.Response:
     """Save a picture that was uploaded before, with the alpha channel of this one."""
-    folders, form = machine(request).folders, await request.post()
+    folders, form = machine(request).folders, await read_form(request)
 
     def save(path: Path, data: bytes) -> None:
         _save_masked(folders, form, path, data)
@@ -37,21 +47,47 @@ async def upload_mask(request: web.Request) -> web.Response:
     return _upload(folders, form, save)
 
 
+async def read_form(request: web.Request) -> Form:
+    """The fields of a form, files in memory.
+
+    Raises HTTPRequestEntityTooLarge, and ValueError for a broken multipart body.
+    """
+    if request.content_type != "multipart/form-data":
+        return {name: str(value) for name, value in (await request.post()).items()}
+    form: dict[str, str | FormFile] = {}
+    left = request.client_max_size
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader) or part.name is None:
+            raise ServerTroubleError("a part of the form has no name")
+        data = await _part(part, left)
+        left -= len(data)
+        form[part.name] = data.decode() if part.filename is None else FormFile(part.filename, data)
+    return form
+
+
+async def _part(part: BodyPartReader, limit: int) -> bytes:
+    data = bytearray()
+    while chunk := await part.read_chunk(2**18):
+        data += chunk
+        if len(data) > limit:
+            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(data))
+    return bytes(data)
+
+
 def _upload(folders: Folders, form: Form, save: Save) -> web.Response:
     field = form.get("image")
-    if field is None or field == "":
+    if not field:
         return web.Response(status=400)
-    if isinstance(field, str | bytes) or not field.filename:
+    if isinstance(field, str) or not field.filename:
         raise ServerTroubleError("the image is no file")
-    kind, subfolder = form.get("type", "input"), form.get("subfolder", "")
+    kind, subfolder = str(form.get("type", "input")), str(form.get("subfolder", ""))
     try:
         path = folders.upload(field.filename, kind, subfolder)
     except RefusedPathError as refused:
         if refused.status == 500:
             raise ServerTroubleError("the type is not known") from refused
         return web.Response(status=refused.status)
-    data = field.file.read()
-    name, path = field.filename, path
+    data, name = field.data, field.filename
     if form.get("overwrite") not in ("true", "1"):
         name, path = _free_name(field.filename, path, data)
     _check_parent(folders, kind, subfolder, path)
@@ -91,7 +127,7 @@ def _save_masked(folders: Folders, form: Form, path: Path, mask: bytes) -> None:
     """Saves nothing, without a word, where the original is not found (as the real server)."""
     if "original_ref" not in form:
         raise ServerTroubleError("original_ref is missing")
-    reference = json.loads(form["original_ref"])
+    reference = json.loads(str(form["original_ref"]))
     try:
         original = folders.view(
             reference["filename"], reference.get("type", "output"), reference.get("subfolder") or None
