@@ -78,7 +78,8 @@ def _header(draw: ImageDraw.ImageDraw, fonts: dict[str, Font], report: RenderRep
         (_MARGIN, _MARGIN - 6), _fitted(draw, report.project.title, fonts["title"], room), _BRIGHT, fonts["title"]
     )
     done = sum(item.picture is not None for item in report.panels)
-    line = f"{done} of {len(report.panels)} panels  ·  project seed {report.project.seed}  ·  {report.backend}"
+    facts = (f"project seed {report.project.seed}", f"{report.seconds:.1f} s", report.backend)
+    line = " · ".join((f"{done} of {len(report.panels)} panels", *facts))
     draw.text((_MARGIN, _MARGIN + 58), _fitted(draw, line, fonts["small"], width), _QUIET, fonts["small"])
     if badge:
         right = _MARGIN + width
@@ -110,7 +111,7 @@ def _caption(
 ) -> None:
     x, y = at
     text = panel.placed.panel.caption or panel.placed.shot.title or panel.placed.panel.id
-    draw.text((x, y), _fitted(draw, f"{panel.placed.number}  {text}", fonts["text"], room), _BRIGHT, fonts["text"])
+    draw.text((x, y), _fitted(draw, f"{panel.placed.number}. {text}", fonts["text"], room), _BRIGHT, fonts["text"])
     draw.text((x, y + 36), _fitted(draw, _facts(panel), fonts["small"], room), _QUIET, fonts["small"])
 
 
@@ -118,7 +119,7 @@ def _facts(panel: PanelResult) -> str:
     if panel.record is None:
         return panel.placed.panel.id
     record = panel.record
-    return f"{record.panel}  ·  seed {record.seed}  ·  {record.family}  ·  {record.width} x {record.height}"
+    return f"{record.panel} · seed {record.seed} · {record.family} · {record.width} x {record.height}"
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, font: Font, room: int) -> str:

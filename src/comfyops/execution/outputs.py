@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,4 +79,5 @@ def _sha256(path: Path) -> str:
 
 def _remove(parts: Sequence[Path]) -> None:
     for part in parts:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # what cannot be removed was never written
+            part.unlink()
