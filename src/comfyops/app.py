@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from comfyops.backends.comfyui import ComfyUI
-from comfyops.config import Settings
 from comfyops.support.files import read_bytes
 from comfyops.workflows import node_types
 from comfyops.workflows.node_types import NodeTypes
 
+if TYPE_CHECKING:  # what only some commands need is imported where it is used: it takes longer than they do
+    from comfyops.backends.comfyui import ComfyUI
+    from comfyops.config import Settings
+
 
 def connect(settings: Settings) -> ComfyUI:
     """A client for the configured server, to be used as an async context manager; nothing is sent before that."""
+    from comfyops.backends.comfyui import ComfyUI
+
     return ComfyUI(
         settings.server,
         token=settings.token.get_secret_value() if settings.token else None,

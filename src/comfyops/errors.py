@@ -10,6 +10,7 @@
      │   ├─ NoWorkflowError        a picture that carries no workflow
      │   ├─ NodeFactsError         not the answer of GET /object_info
      │   ├─ UnknownInputError      --set names a node or input that is not there
+     │   ├─ UnknownClassError      no node class of this name
      │   ├─ InvalidWorkflowError   a server would refuse it; carries the problems
      │   ├─ StoryboardError        a storyboard or project file says something impossible
      │   └─ UnsafeNameError        a file name that would leave its folder
@@ -27,7 +28,9 @@
      │   ├─ StalledError           no progress: its worker is dead or hangs
      │   ├─ WaitTimeoutError       it takes longer than we were told to wait
      │   └─ OutputGoneError        history names a file that is no longer there
-     └─ MissingExtraError          an optional part is not installed
+     ├─ MissingExtraError          an optional part is not installed
+     ├─ StoppedError               Ctrl-C or SIGTERM ended the command                  (exit 130)
+     └─ InternalError              a fault of ComfyOps itself
 
 Names end in `Error`. Each class has a stable `code` (in JSON output and logs) and a default `hint`, the next thing to
 try. The message is one sentence. `facts` are the details a program needs; they go into `details` of the JSON answer.
@@ -84,7 +87,7 @@ class UiFormatError(InputError):
     """A workflow in UI format where the API format is needed."""
 
     code = "ui_format"
-    hint = "In ComfyUI choose 'Export (API)', or convert it with `comfyops workflow convert`."
+    hint = "Open it in ComfyUI and choose 'Export (API)'; from the next release on, `comfyops workflow convert` does it."
 
 
 class WorkflowFormatError(InputError):
@@ -113,6 +116,13 @@ class UnknownInputError(InputError):
 
     code = "unknown_input"
     hint = "See the names with `comfyops workflow show FILE`."
+
+
+class UnknownClassError(InputError):
+    """There is no node class of this name."""
+
+    code = "unknown_class"
+    hint = "List them with `comfyops nodes ls`."
 
 
 class InvalidWorkflowError(InputError):
@@ -236,6 +246,19 @@ class MissingExtraError(ComfyOpsError):
     """An optional part of ComfyOps is not installed."""
 
     code = "extra_missing"
+
+
+class StoppedError(ComfyOpsError):
+    """Ctrl-C or SIGTERM ended a command; what it had started on a server is cancelled."""
+
+    code = "interrupted"
+
+
+class InternalError(ComfyOpsError):
+    """A fault of ComfyOps itself."""
+
+    code = "internal"
+    hint = "This is a fault of ComfyOps; with COMFYOPS_DEBUG=1 it shows where. Please report it."
 
 
 def all_errors(root: type[ComfyOpsError] = ComfyOpsError) -> Iterator[type[ComfyOpsError]]:

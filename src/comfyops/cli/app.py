@@ -16,6 +16,11 @@ COMMANDS = ("run", "workflow", "nodes", "storyboard", "jobs", "simulate")
 class LazyGroup(TyperGroup):
     """Finds its commands in COMMANDS."""
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # Only the names are known here; Typer looks for the nearest one among them where somebody mistypes.
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]
+
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order of the help."""
         return list(COMMANDS)
@@ -50,6 +55,4 @@ def build() -> Any:
             typer.echo(f"comfyops {__version__}")
             raise typer.Exit
 
-    command = get_command(app)
-    # Typer only knows groups whose commands it was given; ours are found when they are asked for.
-    return command
+    return get_command(app)

@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 something failed, 2 the command makes no sense, 130 interr
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,32 +19,70 @@ def main() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code; its result goes to stdout, talk to stderr."""
-    if list(argv) in (["--version"], ["-v"]):
+    _prepare_streams()
+    try:
+        code = _run(list(argv))
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        return _stdout_gone(error)
+
+
+def _run(argv: list[str]) -> int:
+    if argv in (["--version"], ["-v"]):
         from comfyops import __version__
 
         print(f"comfyops {__version__}")  # noqa: T201 (before the printer is imported, which costs time)
         return 0
-    from comfyops.cli import output
-
-    as_json = "--json" in argv
     try:
-        return output.emit(_invoke(argv), as_json=as_json)
-    except BrokenPipeError:
-        # The reader of our output went away (as `head` does); nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        from comfyops.cli import output
     except KeyboardInterrupt:
-        return output.interrupted(as_json=as_json)
+        return 130
+    as_json = "--json" in _before_dashes(argv)
+    try:
+        result = _invoke(argv)
+    except KeyboardInterrupt:
+        return output.interrupted(as_json=as_json, command=_command(argv))
     except Exception as error:  # noqa: BLE001 (the one place where nothing may get through)
         return output.failed(error, as_json=as_json, command=_command(argv))
+    return output.emit(result, as_json=as_json)
 
 
-def _invoke(argv: Sequence[str]) -> Any:
+def _invoke(argv: list[str]) -> Any:
     from comfyops.cli.app import build
 
-    return build()(args=list(argv), prog_name="comfyops", standalone_mode=False)
+    return build()(args=argv, prog_name="comfyops", standalone_mode=False)
 
 
-def _command(argv: Sequence[str]) -> str:
-    words = [word for word in argv[:2] if not word.startswith("-") and word.isidentifier()]
-    return " ".join(words)
+def _prepare_streams() -> None:
+    """Make stdout and stderr something that can be written to, whatever the terminal's characters are."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (for the life of the process)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _stdout_gone(error: OSError) -> int:
+    """Say why stdout cannot be written, unless its reader simply went away (as `head` does)."""
+    # What is still buffered goes nowhere, so that the interpreter does not fail on it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        from pathlib import Path
+
+        from comfyops.cli import output
+        from comfyops.support.files import storage_error
+
+        output.failed(storage_error(error, Path("standard output")), as_json=False)
+    return 1
+
+
+def _before_dashes(argv: list[str]) -> list[str]:
+    return argv[: argv.index("--")] if "--" in argv else argv
+
+
+def _command(argv: list[str]) -> str:
+    """The noun and verb that stand first."""
+    words = argv[:1] if argv[:1] in (["run"], ["simulate"]) else argv[:2]
+    return " ".join(word for word in words if word.isidentifier())

@@ -7,18 +7,18 @@ import contextlib
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from comfyops import config
-from comfyops.config import Settings
+if TYPE_CHECKING:
+    from comfyops.config import Settings
 
 T = TypeVar("T")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON envelope on stdout.")]
-Server = Annotated[str | None, typer.Option("--server", help="Address of the ComfyUI server. [env: COMFYUI_URL]")]
-Token = Annotated[str | None, typer.Option("--token", help="Bearer token for the server. [env: COMFYOPS_TOKEN]")]
+Server = Annotated[str | None, typer.Option("--server", help="Address of the ComfyUI server, else COMFYUI_URL.")]
+Token = Annotated[str | None, typer.Option("--token", help="Bearer token for the server, else COMFYOPS_TOKEN.")]
 ApiPrefix = Annotated[str | None, typer.Option("--api-prefix", help="Path before the server's routes, such as /api.")]
 Snapshot = Annotated[
     Path | None, typer.Option("--nodes", help="Recorded node facts (GET /object_info, or `nodes snapshot`).")
@@ -31,6 +31,8 @@ def settings(**options: Any) -> Settings:
 
     Raises UsageError.
     """
+    from comfyops import config
+
     return config.override(config.load(), **options)
 
 

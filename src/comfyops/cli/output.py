@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -23,18 +25,17 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from comfyops import __version__
-from comfyops.config import debugging
-from comfyops.errors import ComfyOpsError, UsageError
+from comfyops.errors import ComfyOpsError, InternalError, StoppedError, UsageError
 
 # The base of Typer's own usage errors, which it does not export.
 _TyperUsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 
-INTERRUPTED = 130
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command found: `data` for programs (JSON-able, dataclasses allowed), `lines` for people.
+    """What a command found: `data` for programs (JSON-able, dataclasses allowed), `lines` for people (Rich markup).
 
     `exit_code` 1 says that it worked but the answer is bad (an invalid workflow, a missing file); `notes` are talk.
     """
@@ -53,9 +54,7 @@ def emit(result: Any, *, as_json: bool) -> int:
     if as_json:
         _print_json(_envelope(result.command, ok=result.exit_code == 0, data=plain(result.data)))
     else:
-        console = Console(soft_wrap=True, highlight=False)
-        for line in result.lines:
-            console.print(line)
+        _print(Console(soft_wrap=True, highlight=False), result.lines)
         say(*result.notes)
     return result.exit_code
 
@@ -63,41 +62,41 @@ def emit(result: Any, *, as_json: bool) -> int:
 def failed(error: Exception, *, as_json: bool, command: str = "") -> int:
     """Print an error and return the exit code."""
     if isinstance(error, typer.Abort):
-        return interrupted(as_json=as_json)
+        return interrupted(as_json=as_json, command=command)
     if isinstance(error, typer.Exit):
         return error.exit_code
-    known, code = _known(error)
+    known = _known(error)
     if as_json:
-        facts = plain(known.facts)
-        details = {"code": known.code, "message": known.message, "hint": known.hint, "details": facts}
-        _print_json(_envelope(command, ok=False, error=details))
-    else:
+        _print_json(_envelope(command, ok=False, error=_described(known)))
+    elif known.message:
         say(f"[bold red]error[/] [dim]({known.code})[/]: {escape(known.message)}")
         if known.hint:
             say(f"  [dim]hint:[/] {escape(known.hint)}")
-    return code
+    return 2 if isinstance(known, UsageError) else 1
 
 
-def interrupted(*, as_json: bool) -> int:
+def interrupted(*, as_json: bool, command: str = "") -> int:
     """Say that somebody pressed Ctrl-C and return the exit code."""
     if as_json:
-        error = {"code": "interrupted", "message": "Interrupted.", "hint": "", "details": {}}
-        _print_json(_envelope("", ok=False, error=error))
+        _print_json(_envelope(command, ok=False, error=_described(StoppedError("The command was interrupted."))))
     else:
         say("interrupted")
-    return INTERRUPTED
+    return 130
 
 
 def say(*lines: RenderableType) -> None:
     """Talk to the person, on stderr."""
-    console = talk()
-    for line in lines:
-        console.print(line)
+    _print(talk(), lines)
 
 
 def talk() -> Console:
     """The console on stderr, for talk and progress."""
     return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun, such as "1 output" and "2 outputs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def plain(value: Any) -> Any:
@@ -112,24 +111,46 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def _known(error: Exception) -> tuple[ComfyOpsError, int]:
-    """The error as one of ours, and the exit code."""
+def _print(console: Console, lines: Iterable[RenderableType]) -> None:
+    for line in lines:
+        console.print(_harmless(line) if isinstance(line, str) else line)
+
+
+def _harmless(text: str) -> str:
+    """The text without characters that steer a terminal; names in foreign files may hold them."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _known(error: Exception) -> ComfyOpsError:
+    """The error as one of ours; its message is empty where Typer has said everything."""
     if isinstance(error, ComfyOpsError):
-        return error, 2 if isinstance(error, UsageError) else 1
+        return error
     if isinstance(error, _TyperUsageError):
-        message = getattr(error, "format_message", lambda: str(error))()
-        return UsageError(message[:1].upper() + message[1:]), 2
+        return _usage_error(error)
+    from comfyops.config import debugging
+
     if debugging():
         traceback.print_exception(error, file=sys.stderr)
-    unknown = ComfyOpsError(
-        f"An internal error ended the command: {type(error).__name__}: {str(error) or 'no message'}.",
-        hint="This is a fault of ComfyOps; with COMFYOPS_DEBUG=1 it shows where. Please report it.",
+    return InternalError(
+        f"An internal error ended the command: {type(error).__name__}: {str(error).rstrip('.') or 'no message'}."
     )
-    unknown.code = "internal"
-    return unknown, 1
+
+
+def _usage_error(error: Exception) -> UsageError:
+    message: str = getattr(error, "format_message", lambda: str(error))().strip()
+    command = getattr(getattr(error, "ctx", None), "command_path", "")
+    hint = f"See `{command} --help`." if command else None
+    end = "." if message and message[-1] not in ".?!)" else ""
+    return UsageError(message[:1].upper() + message[1:] + end, hint=hint)
+
+
+def _described(error: ComfyOpsError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "hint": error.hint, "details": plain(error.facts)}
 
 
 def _envelope(command: str, *, ok: bool, data: Any = None, error: Any = None) -> dict[str, Any]:
@@ -144,5 +165,5 @@ def _envelope(command: str, *, ok: bool, data: Any = None, error: Any = None) ->
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
     sys.stdout.flush()

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from comfyops.backends import events as ev
-from comfyops.cli.output import talk
+from comfyops.cli.output import say, talk
 from comfyops.execution.records import PanelState
 from comfyops.execution.results import PanelUpdate
 from comfyops.workflows.graph import Graph
@@ -29,6 +29,9 @@ def watching(graph: Graph, *, quiet: bool) -> Iterator[Watcher]:
     if quiet:
         yield lambda event: None
         return
+    if not talk().is_terminal:
+        yield lambda event: _tell(event, graph)
+        return
     with _bars() as bars:
         task = bars.add_task("submitting", total=None)
         yield lambda event: _show(bars, task, event, graph)
@@ -37,7 +40,7 @@ def watching(graph: Graph, *, quiet: bool) -> Iterator[Watcher]:
 @contextmanager
 def rendering(panels: int, *, quiet: bool) -> Iterator[_PanelBars]:
     """Show a storyboard's progress until the block is left."""
-    with _bars(disable=quiet) as bars:
+    with _bars(disable=quiet or not talk().is_terminal) as bars:
         yield _PanelBars(bars, panels)
 
 
@@ -73,12 +76,17 @@ def _bars(*, disable: bool = False) -> Progress:
 
 def _show(bars: Progress, task: TaskID, event: ev.Event, graph: Graph | None, prefix: str = "") -> None:
     if isinstance(event, ev.Queued):
-        bars.update(task, description=f"{prefix} waiting".strip() if not prefix else f"{prefix} waiting")
+        bars.update(task, description=f"{prefix} waiting")
     elif isinstance(event, ev.NodeStarted):
         bars.update(task, description=f"{prefix} {_node(event.node, graph)}", total=None, completed=0)
     elif isinstance(event, ev.Progress):
         label = f"{prefix} {_node(event.node, graph)}"
         bars.update(task, description=label, total=event.maximum, completed=event.value)
+
+
+def _tell(event: ev.Event, graph: Graph) -> None:
+    if isinstance(event, ev.NodeStarted):
+        say(_node(event.node, graph))
 
 
 def _node(node_id: str, graph: Graph | None) -> str:

@@ -72,6 +72,21 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def check_folder(folder: Path) -> None:
+    """See that files could be written into a folder, which is not made yet.
+
+    Raises StorageError where a file is in its place, or nothing may be written there.
+    """
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    if not there.is_dir():
+        raise StorageError(f"{there} is a file, not a folder to write into.", path=str(folder))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(f"Nothing may be written into {there}.", path=str(folder))
+
+
 def storage_error(error: OSError, path: Path) -> StorageError:
     """The error of ours for a failed write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -41,6 +41,8 @@ def load_json(text: str | bytes, where: str = "The text") -> Any:
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
         raise NotJsonError(f"{where} is not JSON: {error.msg} at {at}.") from error
+    except ValueError as error:  # Python refuses whole numbers of more than 4300 digits
+        raise NotJsonError(f"{where} holds a number with too many digits.") from error
     except RecursionError as error:
         raise NotJsonError(f"{where} is JSON nested too deeply to be a workflow.") from error
 

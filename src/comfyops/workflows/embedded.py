@@ -13,9 +13,17 @@ def read(data: bytes, where: str = "The file") -> Graph:
 
     Raises NotJsonError, UiFormatError, WorkflowFormatError, NoWorkflowError.
     """
-    if not png_text.is_png(data):
+    if not is_picture(data):
         return api_format.loads(data, where)
-    texts = png_text.texts(data)
+    try:
+        texts = png_text.texts(data)
+    except ValueError as error:
+        raise NoWorkflowError(f"{where} cannot be read as a picture: {error}.") from error
     if "prompt" in texts:
         return api_format.loads(texts["prompt"], f"The workflow inside {where}")
     raise NoWorkflowError(f"{where} is a picture without an embedded workflow.")
+
+
+def is_picture(data: bytes) -> bool:
+    """Whether `read` takes these bytes for a picture."""
+    return png_text.is_png(data)

@@ -1,13 +1,14 @@
 """Setting inputs of a graph by name, as `--set prompt="a cat" --set 7.seed=3` does.
 
-`NODE.INPUT` names one input, the node by its id or title. A bare name is an input of any node: `seed` sets every seed,
-`prompt` and `negative` the texts that feed samplers' positive and negative inputs. A bare name that could mean several
-different inputs is refused, with the full names to choose from.
+`NODE.INPUT` names one input, the node by its id, title or class. A bare name is an input of any node: `seed` sets every
+seed, `prompt` and `negative` the texts that feed samplers' positive and negative inputs. Any other name that fits
+several inputs is refused, with the full names to choose from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 from comfyops.errors import UnknownInputError
 from comfyops.workflows.explain import nearest
@@ -15,7 +16,8 @@ from comfyops.workflows.graph import Graph, Link, Node, Value
 from comfyops.workflows.node_types import InputType, NodeTypes
 
 _SEEDS = ("seed", "noise_seed")
-_TEXTS = ("text", "prompt", "text_g", "text_l", "t5xxl", "clip_l")
+_ROLES = {"prompt": "positive", "negative": "negative"}
+_TEXTS = ("text", "prompt", "text_g", "text_l", "t5xxl", "clip_l", "value")
 
 
 def apply(graph: Graph, changes: Mapping[str, str], types: NodeTypes) -> Graph:
@@ -36,14 +38,17 @@ def targets(graph: Graph, name: str) -> tuple[tuple[str, str], ...]:
     Raises UnknownInputError.
     """
     found = tuple(_full(graph, name)) or tuple(_bare(graph, name))
+    if not found and name in _ROLES:
+        words = f"No text of its own feeds a {_ROLES[name]} input of the workflow; name an input as NODE.INPUT."
+        raise UnknownInputError(words, name=name)
     if not found:
-        near = nearest(name, {**dict.fromkeys(_names(graph)), "prompt": None, "negative": None})
+        near = nearest(name, _names(graph))
         words = f" Nearest: {', '.join(near)}." if near else ""
         raise UnknownInputError(f"The workflow has no input {name!r} to set.{words}", name=name, suggestions=near)
-    classes = {graph[node_id].class_type for node_id, _ in found}
-    if len(found) > 1 and len(classes) > 1 and name not in (*_SEEDS, "prompt", "negative"):
-        choices = ", ".join(f"{node_id}.{input_name}" for node_id, input_name in found)
-        raise UnknownInputError(f"{name!r} is an input of several nodes; say which: {choices}.", name=name)
+    if len(found) > 1 and name not in (*_SEEDS, *_ROLES):
+        choices = tuple(f"{node_id}.{input_name}" for node_id, input_name in found)
+        words = f"{name!r} is an input of several nodes; say which: {', '.join(choices)}."
+        raise UnknownInputError(words, name=name, suggestions=choices)
     return found
 
 
@@ -60,30 +65,53 @@ def parse(text: str, item: InputType | None, where: str) -> Value:
     """
     kind = item.kind if item else "STRING"
     try:
-        if kind == "INT":
-            return int(text)
-        if kind == "FLOAT":
-            return float(text)
-        if kind == "BOOLEAN":
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if kind in _READERS:
+            return _READERS[kind](text)
     except (ValueError, KeyError):
-        raise UnknownInputError(f"{where} takes {kind}, which {text!r} is not.", name=where) from None
-    return text
+        words = f"{where} takes {_WORDS[kind]}, which {text[:60]!r} is not."
+        raise UnknownInputError(words, hint="Give a value that the input takes.", name=where) from None
+    choices = item.choices if item and item.choices else ()
+    return next((choice for choice in choices if str(choice) == text), text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+
+
+_READERS: Mapping[str, Callable[[str], Value]] = {"INT": int, "FLOAT": _finite, "BOOLEAN": _boolean}
+_WORDS = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}
 
 
 def _full(graph: Graph, name: str) -> Iterator[tuple[str, str]]:
-    node_id, dot, input_name = name.partition(".")
+    """Inputs of the nodes before a dot of the name; both may hold dots themselves."""
+    node_name, dot, input_name = name.partition(".")
     while dot:
-        for node in graph:
-            if node_id in (node.id, node.title) and input_name in _settable(node):
+        for node in _called(graph, node_name):
+            if input_name in _settable(node):
                 yield node.id, input_name
         more, dot, input_name = input_name.partition(".")
-        node_id = f"{node_id}.{more}"
+        node_name = f"{node_name}.{more}"
+
+
+def _called(graph: Graph, name: str) -> tuple[Node, ...]:
+    """The node with this id, else those with this title, else those of this class."""
+    if name in graph:
+        return (graph[name],)
+    return tuple(node for node in graph if node.title == name) or graph.of_class(name)
 
 
 def _bare(graph: Graph, name: str) -> Iterator[tuple[str, str]]:
-    if name in ("prompt", "negative"):
-        yield from dict.fromkeys(_texts(graph, "positive" if name == "prompt" else "negative"))
+    if name in _ROLES:
+        # One text may feed both, its negative zeroed out on the way: it is the positive one.
+        shared = set(_texts(graph, "positive")) if name == "negative" else set()
+        yield from dict.fromkeys(item for item in _texts(graph, _ROLES[name]) if item not in shared)
         return
     names = _SEEDS if name == "seed" else (name,)
     for node in graph:
@@ -118,4 +146,4 @@ def _names(graph: Graph) -> Iterator[str]:
     for node in graph:
         for name in _settable(node):
             yield name
-            yield f"{node.id}.{name}"
+            yield from (f"{called}.{name}" for called in (node.id, node.title, node.class_type) if called)

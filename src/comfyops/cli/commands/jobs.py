@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from comfyops import app as parts
-from comfyops.backends.backend import JobSummary
 from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
-from comfyops.cli.output import Result
-from comfyops.config import Settings
+from comfyops.cli.output import Result, count
 
-app = typer.Typer(no_args_is_help=True, help="See and cancel the jobs of a server.")
+if TYPE_CHECKING:
+    from comfyops.backends.backend import JobSummary
+    from comfyops.config import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="See and cancel the jobs of a server.")
 
 
 @app.command()
@@ -42,7 +44,8 @@ def cancel(
     """Cancel jobs, running or waiting. Exit code 1 where there was nothing to cancel."""
     done = wait_for(_cancel(settings(server=server, token=token, api_prefix=api_prefix), run_ids))
     data = [{"run_id": run_id, "cancelled": cancelled} for run_id, cancelled in done.items()]
-    lines = [f"{run_id}  {'cancelled' if yes else 'neither running nor waiting'}" for run_id, yes in done.items()]
+    words = {True: "cancelled", False: "neither running nor waiting"}
+    lines = [f"{escape(run_id)}  {words[cancelled]}" for run_id, cancelled in done.items()]
     return Result("jobs cancel", data, lines, exit_code=0 if all(done.values()) else 1)
 
 
@@ -59,4 +62,4 @@ async def _cancel(chosen: Settings, run_ids: list[str]) -> dict[str, bool]:
 def _lines(jobs: tuple[JobSummary, ...]) -> Iterator[str]:
     for job in jobs:
         when = datetime.fromtimestamp(job.created_at).isoformat(" ", "seconds") if job.created_at else "-"
-        yield f"{escape(job.run_id)}  {job.status:<11}  {when:<19}  {job.outputs_count} outputs"
+        yield f"{escape(job.run_id)}  {job.status:<11}  {when:<19}  {count(job.outputs_count, 'output')}"

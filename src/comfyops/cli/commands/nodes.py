@@ -13,12 +13,12 @@ from comfyops import app as parts
 from comfyops.cli.commands.workflow import chosen_types
 from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
 from comfyops.cli.output import Result
-from comfyops.errors import InputError
+from comfyops.errors import UnknownClassError
 from comfyops.support.files import write_text
 from comfyops.workflows.explain import nearest
 from comfyops.workflows.node_types import InputType, NodeType, NodeTypes, dump_snapshot, without_prose
 
-app = typer.Typer(no_args_is_help=True, help="Look at the classes of nodes a server has.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at the classes of nodes a server has.")
 
 
 @app.command()
@@ -70,7 +70,8 @@ def snapshot(
     types = wait_for(parts.server_node_types(settings(server=server, token=token, api_prefix=api_prefix)))
     write_text(output, dump_snapshot(types))
     data = {"file": output, "classes": len(types), "comfyui_version": types.version}
-    return Result("nodes snapshot", data, [str(output)], [f"{len(types)} classes of ComfyUI {types.version or '?'}"])
+    notes = [f"{len(types)} classes of ComfyUI {types.version or '?'}"]
+    return Result("nodes snapshot", data, [escape(str(output))], notes)
 
 
 def _one(types: NodeTypes, name: str) -> NodeType:
@@ -78,9 +79,7 @@ def _one(types: NodeTypes, name: str) -> NodeType:
         return types[name]
     near = nearest(name, types)
     words = f" Nearest: {', '.join(near)}." if near else ""
-    error = InputError(f"There is no node class {name!r}.{words}", hint="List them with `comfyops nodes ls`.")
-    error.code = "unknown_class"
-    raise error
+    raise UnknownClassError(f"There is no node class {name!r}.{words}", name=name, suggestions=near)
 
 
 def _fits(item: NodeType, text: str) -> bool:

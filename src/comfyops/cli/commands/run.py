@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from comfyops import app as parts
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
-from comfyops.cli.output import Result
+from comfyops.cli.output import Result, count
 from comfyops.cli.progress import watching
 from comfyops.config import Settings
 from comfyops.errors import NotJsonError, UsageError
 from comfyops.execution.run import RunReport, check_graph
 from comfyops.execution.run import run as run_graph
-from comfyops.support.files import read_bytes
+from comfyops.support.files import check_folder, read_bytes
 from comfyops.workflows import embedded, overrides
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _MOST = 256 * 1024 * 1024  # bytes of a workflow file; a PNG with its picture is larger than its graph
 
@@ -49,28 +50,34 @@ def run(
     chosen = settings(server=server, token=token, api_prefix=api_prefix, output=output)
     graph = embedded.read(_read(workflow), "stdin" if workflow == "-" else workflow)
     wanted = dict(map(_split, changes or []))
+    check_folder(chosen.output)
     if no_wait:
         run_id, number = wait_for(_submit(chosen, graph, wanted, front, not no_validate))
         return Result("run", {"run_id": run_id, "number": number}, [run_id])
     report = wait_for(_run(chosen, graph, wanted, front, not no_validate, timeout, as_json))
     notes = ["answered from the server's cache: these are an earlier run's outputs"] if report.cached else []
-    lines = [str(item.path) for item in report.outputs]
-    return Result("run", report, lines, [*notes, f"{len(lines)} outputs in {report.seconds:.1f} s"])
+    lines = [escape(str(item.path)) for item in report.outputs]
+    return Result("run", report, lines, [*notes, f"{count(len(lines), 'output')} in {report.seconds:.1f} s"])
 
 
 def _read(workflow: str) -> bytes:
-    if workflow == "-":
-        return sys.stdin.buffer.read(_MOST)
-    data = read_bytes(Path(workflow), _MOST + 1)
+    if workflow != "-":
+        data = read_bytes(Path(workflow), _MOST + 1)
+    elif sys.stdin is not None:
+        data = sys.stdin.buffer.read(_MOST + 1)
+    else:
+        raise UsageError("There is no stdin to read a workflow from.")
     if len(data) > _MOST:
-        raise NotJsonError(f"{workflow} is larger than any workflow ({_MOST // 1024**2} MiB).")
+        raise NotJsonError(
+            f"{'stdin' if workflow == '-' else workflow} is larger than any workflow ({_MOST // 1024**2} MiB)."
+        )
     return data
 
 
 def _split(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UsageError(f"--set takes NAME=VALUE, not {text!r}.")
+        raise UsageError(f"--set takes NAME=VALUE, not {text[:60]!r}.", hint="For example: --set 7.seed=3.")
     return name.strip(), value
 
 

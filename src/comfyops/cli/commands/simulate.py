@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import contextlib
+import math
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from comfyops import app as parts
 from comfyops.cli.options import Json, Snapshot, wait_for
 from comfyops.cli.output import Result, emit, say
+from comfyops.errors import UsageError
 from comfyops.simulator.settings import Faults, SimulatorSettings
+from comfyops.workflows.node_types import SHIPPED
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
+
+_FAULTS = ", ".join(item.name.replace("_", "-") for item in fields(Faults)) + "."
+_WANTED = {bool: "true or false", str: "the name of a node class", int: "a whole number", float: "a number from 0"}
 
 
 @app.command()
@@ -34,11 +41,14 @@ def simulate(
         bool, typer.Option("--faithful-poison", help="Break on the prompts that break a real server.")
     ] = False,
     fault: Annotated[
-        list[str] | None, typer.Option(help="Fail on purpose: NAME=VALUE, or NAME for a switch; see docs/simulator.md.")
+        list[str] | None,
+        typer.Option(help="Fail on purpose: NAME=VALUE, or NAME for a switch. NAME is one of " + _FAULTS),
     ] = None,
     as_json: Json = False,
-) -> Result:
+) -> None:
     """Run a simulated ComfyUI server until Ctrl-C. Everything it draws is marked as simulated."""
+    if version not in SHIPPED:
+        raise UsageError(f"The simulator knows ComfyUI {' and '.join(SHIPPED)}, not {version[:20]!r}.")
     gib = 1024**3
     chosen = SimulatorSettings(
         host=host,
@@ -56,26 +66,36 @@ def simulate(
         page=page,
         faults=read_faults(fault or []),
     )
-    wait_for(_serve(chosen, as_json))
-    return Result("simulate", None)
+    with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
+        wait_for(_serve(chosen, as_json))
+        say("the simulated server died")
+        raise typer.Exit(1)
 
 
 def read_faults(texts: list[str]) -> Faults:
-    """The faults in `NAME=VALUE` texts.
+    """The faults in `NAME=VALUE` texts; a name may be written with - or _.
 
-    Raises UsageError (by Typer) for an unknown name or a value of the wrong kind.
+    Raises UsageError for an unknown name or a value of the wrong kind.
     """
-    kinds = asdict(Faults())
-    chosen: dict[str, object] = {}
+    chosen: dict[str, Any] = {}
     for text in texts:
-        name, _, value = text.replace("-", "_", text.partition("=")[0].count("-")).partition("=")
-        if name not in kinds:
-            raise typer.BadParameter(f"There is no fault {name!r}; the faults are {', '.join(kinds)}.")
-        try:
-            chosen[name] = type(kinds[name])(value) if not isinstance(kinds[name], bool) else value in ("", "true", "1")
-        except ValueError as error:
-            raise typer.BadParameter(f"The fault {name} takes a number, not {value!r}.") from error
-    return Faults(**chosen)  # type: ignore[arg-type]
+        name, _, value = text.partition("=")
+        name = name.replace("-", "_")
+        if name not in {item.name for item in fields(Faults)}:
+            raise UsageError(f"There is no fault {name[:60]!r}; the faults are {_FAULTS}")
+        chosen[name] = _fault_value(name, value)
+    return Faults(**chosen)
+
+
+def _fault_value(name: str, text: str) -> object:
+    kind = type(getattr(Faults(), name))
+    try:
+        value = {"": True, "true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        if value == "" or (kind is not str and not 0 <= value < math.inf):
+            raise ValueError(text)
+    except (ValueError, KeyError):
+        raise UsageError(f"The fault {name} takes {_WANTED[kind]}, not {text[:60]!r}.") from None
+    return value
 
 
 async def _serve(chosen: SimulatorSettings, as_json: bool) -> None:

@@ -31,7 +31,7 @@ from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 from comfyops.workflows.validate import validate as validate_graph
 
-app = typer.Typer(no_args_is_help=True, help="Render storyboards: panels in, pictures out.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Render storyboards: panels in, pictures out.")
 
 Board = Annotated[Path, typer.Argument(help="Storyboard file (YAML), or a StoryCore project folder.")]
 Folder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for pictures and report.")]

@@ -21,7 +21,7 @@ from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 from comfyops.workflows.validate import Report, report
 
-app = typer.Typer(no_args_is_help=True, help="Check and look at workflow files.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check and look at workflow files.")
 
 _COLOURS = {Severity.ERROR: "red", Severity.DANGER: "magenta", Severity.WARNING: "yellow"}
 Files = Annotated[list[Path], typer.Argument(help="Workflow files (API format, or PNG with one inside) or folders.")]
@@ -54,7 +54,7 @@ def validate(
     types = chosen_types(nodes, server, comfyui_version, token, api_prefix)
     reports = [check_file(path, types) for path in workflow_files(paths)]
     bad = sum(not (item.valid and item.safe) for item in reports)
-    notes = [f"{len(reports)} checked, {bad} with errors or dangers"] if len(reports) > 1 else []
+    notes = [f"{len(reports)} files checked, {bad} with errors or dangers"] if len(reports) > 1 else []
     lines = (line for item in reports for line in _lines(item))
     return Result("workflow validate", reports, lines, notes, exit_code=1 if bad else 0)
 
@@ -81,11 +81,14 @@ def chosen_types(
 def workflow_files(paths: list[Path]) -> Iterator[Path]:
     """The files themselves, and the JSON files of folders, in order of their names.
 
-    Raises MissingFileError.
+    Raises MissingFileError for what is not there and for a folder without any.
     """
     for path in paths:
         if path.is_dir():
-            yield from sorted(path.rglob("*.json"))
+            found = sorted(item for item in path.rglob("*.json") if item.is_file())
+            if not found:
+                raise MissingFileError(f"The folder {path} holds no workflow (*.json).", path=str(path))
+            yield from found
         elif path.exists():
             yield path
         else:
@@ -106,7 +109,7 @@ def check_file(path: Path, types: NodeTypes) -> FileReport:
 def _read(path: Path) -> tuple[Graph, dict[str, object]]:
     """The graph, and the other fields of the request it is wrapped in."""
     data = read_bytes(path)
-    if data.startswith(b"\x89PNG"):
+    if embedded.is_picture(data):
         return embedded.read(data, str(path)), {}
     parsed = api_format.load_json(data, str(path))
     wrapped = isinstance(parsed, dict) and "prompt" in parsed and "class_type" not in parsed
