@@ -144,17 +144,18 @@ def _sky(canvas: _Canvas, palette: Sequence[Colour], rng: Random) -> None:
         _stars(canvas, rng)
     sun_x, sun_y = (0.18 + 0.64 * rng.random()) * canvas.aspect, 0.16 + 0.3 * rng.random()
     radius = 0.035 + 0.06 * rng.random()
-    distance = (canvas.x - np.float32(sun_x)) ** 2 + (canvas.y - np.float32(sun_y)) ** 2
+    dx, dy = canvas.x - np.float32(sun_x), canvas.y - np.float32(sun_y)
+    distance = dx * dx + dy * dy
     glow = np.float32(0.62) / (1 + distance * np.float32(14 / (radius * 14)))
     canvas.paint(glow * glow, palette[3])
-    canvas.paint(np.clip((np.float32(radius**2) - distance) * np.float32(900), 0, 1), light)
+    canvas.paint(np.clip((np.float32(radius * radius) - distance) * np.float32(900), 0, 1), light)
     for _ in range(3 + rng.randrange(4)):
         _cloud(canvas, palette, rng)
 
 
 def _stars(canvas: _Canvas, rng: Random) -> None:
     for _ in range(int(90 * canvas.aspect)):
-        y, x = int(rng.random() ** 2 * 0.6 * canvas.height), int(rng.random() * canvas.width)
+        y, x = int(rng.random() * rng.random() * 0.6 * canvas.height), int(rng.random() * canvas.width)
         size = 1 + (canvas.height > 700) + (rng.random() > 0.85)
         canvas.pixels[y : y + size, x : x + size] += np.float32(0.35 + 0.5 * rng.random())
     np.clip(canvas.pixels, 0, 1, out=canvas.pixels)
@@ -234,7 +235,7 @@ def _buildings(canvas: _Canvas, rng: Random, base: float, depth: float) -> Array
     height = np.full(canvas.width, np.float32(base), dtype=np.float32)
     x = -0.05 * rng.random()
     while x < canvas.aspect:
-        wide, tall = 0.035 + 0.07 * rng.random(), (0.04 + 0.3 * rng.random() ** 2) * (1.1 - 0.35 * depth)
+        wide, tall = 0.035 + 0.07 * rng.random(), (0.04 + 0.3 * rng.random() * rng.random()) * (1.1 - 0.35 * depth)
         left, right = canvas.column(x), canvas.column(x + wide)
         height[left:right] = np.float32(base - tall)
         if rng.random() < 0.25:

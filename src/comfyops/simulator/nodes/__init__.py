@@ -52,6 +52,7 @@ def _tables() -> tuple[Mapping[str, NodeFunction], Mapping[str, NodeFunction], N
             sounds,
             stand_ins,
             texts,
+            upscaling,
             video,
         )
     except ImportError as error:
@@ -61,4 +62,4 @@ def _tables() -> tuple[Mapping[str, NodeFunction], Mapping[str, NodeFunction], N
         ) from error
     subjects = (boxes, compositing, filters, images, inputs, logic, masks, save, sounds, texts, video)
     computed = {name: function for subject in subjects for name, function in subject.NODES.items()}
-    return computed, {**latents.NODES, **latent_files.NODES, **sampling.NODES}, stand_ins.stand_in
+    return computed, {**latents.NODES, **latent_files.NODES, **sampling.NODES, **upscaling.NODES}, stand_ins.stand_in
