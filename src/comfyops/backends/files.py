@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import aiohttp
 
@@ -56,7 +59,7 @@ class ServerFiles:
 
     async def fetch_to(self, output: Output, path: Path) -> None:
         """See `Backend.fetch_to`."""
-        with writing(path) as file:
+        async with _writing(path) as file:
             if not output.filename:
                 file.write(output.text.encode())
                 return
@@ -75,6 +78,19 @@ class ServerFiles:
         answer = await self._http.json("POST", route, data=form, whole=False)
         saved, subfolder = answers.uploaded(answer)
         return f"{subfolder}/{saved}" if subfolder else saved
+
+
+@asynccontextmanager
+async def _writing(path: Path) -> AsyncIterator[IO[bytes]]:
+    """`support.files.writing`, with the wait for the disk in a thread: the websocket must be read meanwhile."""
+    writer = writing(path)
+    file = writer.__enter__()
+    try:
+        yield file
+    except BaseException as error:
+        writer.__exit__(type(error), error, error.__traceback__)
+        raise
+    await asyncio.to_thread(writer.__exit__, None, None, None)
 
 
 def _query(output: Output) -> dict[str, str]:

@@ -15,26 +15,29 @@ from comfyops import __version__
 from comfyops.backends.refusals import LOGIN_HINT, refusal, translate
 from comfyops.errors import BackendError, NotComfyUIError, UsageError
 
-MAX_ANSWER = 512 * 1024 * 1024
+MAX_ANSWER = 1024**3
 """Bytes of the largest answer that is read into memory."""
 
 _BIG = 256 * 1024  # bytes; larger JSON is parsed in a thread
 
 
 class Http:
-    """The way to one server: base address, token, timeouts, one connection pool.
+    """The way to one server: base address, token, timeouts, one connection pool; answers up to `max_answer` bytes.
 
     `timeout` is in seconds: for one whole answer, or between two pieces of a file. Redirects are never followed, so
     that the token goes nowhere else. Raises UsageError for an address or token that cannot be.
     """
 
-    def __init__(self, url: str, *, token: str | None, api_prefix: str, timeout: float) -> None:
+    def __init__(
+        self, url: str, *, token: str | None, api_prefix: str, timeout: float, max_answer: int = MAX_ANSWER
+    ) -> None:
         self.url = _checked_url(url)
         self._prefix = "/".join(["", *filter(None, api_prefix.split("/"))]) if api_prefix.strip("/") else ""
         self._headers = {"User-Agent": f"comfyops/{__version__}", "Accept": "*/*"}
         if token:
             self._headers["Authorization"] = f"Bearer {_checked_token(token)}"
         self.timeout = timeout
+        self._max_answer = max_answer
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -117,18 +120,22 @@ class Http:
             raise translate(error, self.url, route, self.timeout) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        if (response.content_length or 0) <= _BIG and response.content_length is not None:
+        length = response.content_length
+        if length is not None and length <= _BIG and "Content-Encoding" not in response.headers:
             return await response.read()
         pieces, size = [], 0
         async for piece in response.content.iter_chunked(_BIG):
             pieces.append(piece)
             size += len(piece)
-            if size > MAX_ANSWER:
-                raise BackendError(f"The answer of {response.url.path} is larger than {MAX_ANSWER >> 20} MiB.")
+            if size > self._max_answer:
+                raise BackendError(
+                    f"The answer of {self.url} to {response.url.path} is larger than {self._max_answer >> 20} MiB.",
+                    hint="Write it to a file instead, or clear the server's history.",
+                )
         return b"".join(pieces)
 
     async def _refusal(self, response: aiohttp.ClientResponse, route: str) -> BackendError:
-        body = (await response.content.read(_BIG)).decode(errors="replace")
+        body = (await self._read(response)).decode(errors="replace")
         location = response.headers.get("Location", "")
         return refusal(response.status, body, location, self.url, route)
 

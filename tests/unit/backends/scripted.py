@@ -196,7 +196,7 @@ def hang(seconds: float = 30.0) -> Handler:
     return reply
 
 
-def answer(status: int = 200, text: str = "", **options: Any) -> Handler:
+def answer(status: int = 200, text: str | None = "", **options: Any) -> Handler:
     """An answer with this status and text; `data` = JSON instead."""
 
     async def reply(request: web.Request) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """Every odd answer and every error of the network is an error of ours, in one sentence."""
 
 import asyncio
+import gzip
 import ssl
 import subprocess
 
@@ -133,6 +134,23 @@ async def test_nothing_is_sent_that_makes_a_server_think_of_a_browser(server, cl
     await client.submit(graphs.picture())
     names = {name.lower() for _, _, headers in server.requests for name in headers}
     assert "origin" not in names and not any(name.startswith("sec-fetch") for name in names)
+
+
+async def test_an_answer_beyond_the_limit_is_not_read_into_memory(server):
+    server.replies["GET", "/queue"] = answer(200, "x" * 3_000_000)
+    http = Http(server.url, token=None, api_prefix="", timeout=5, max_answer=1_000_000)
+    with pytest.raises(BackendError, match="larger than"):
+        await http.get("/queue")
+    await http.close()
+
+
+async def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_read_into_memory(server):
+    packed = gzip.compress(bytes(50_000_000))
+    server.replies["GET", "/queue"] = answer(200, None, body=packed, headers={"Content-Encoding": "gzip"})
+    http = Http(server.url, token=None, api_prefix="", timeout=5, max_answer=1_000_000)
+    with pytest.raises(BackendError, match="larger than"):
+        await http.get("/queue")
+    await http.close()
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "  ", "grün"])

@@ -135,6 +135,16 @@ async def test_a_400_is_told_with_node_input_and_reason(server, client):
     assert caught.value.facts["node_errors"][0]["input"] == "ckpt_name"
 
 
+async def test_thousands_of_node_errors_are_all_read(server, client):
+    fault = {"type": "t", "message": "m", "details": "d" * 200, "extra_info": {}}
+    entry = {"errors": [fault], "dependent_outputs": ["1"], "class_type": "A"}
+    body = {"error": {"type": "t", "message": "m"}, "node_errors": {str(node): entry for node in range(5000)}}
+    server.replies["POST", "/prompt"] = answer(400, data=body)
+    with pytest.raises(RejectedError, match="and 4999 more") as caught:
+        await client.submit(graphs.picture())
+    assert len(caught.value.facts["node_errors"]) == 5000
+
+
 async def test_a_server_without_the_route_is_not_comfyui(server, client):
     server.replies["POST", "/prompt"] = answer(404, "404: Not Found")
     with pytest.raises(NotComfyUIError):
