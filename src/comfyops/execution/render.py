@@ -179,6 +179,9 @@ async def _render_one(session: _Session, result: PanelResult, plan: PanelPlan, f
             session.fatal = error
         session.update(replace(result, state=PanelState.FAILED, error=error), error.message)
         return
+    except asyncio.CancelledError:
+        session.update(result)
+        raise
     picture = session.folder / "panels" / record.file
     session.update(replace(result, state=state, record=record, picture=picture))
 

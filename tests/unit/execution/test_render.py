@@ -266,6 +266,7 @@ async def test_cancelling_cancels_the_runs_on_the_server_and_the_next_run_goes_o
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await backend.queue() == ()
+    assert {entry.state for entry in records.read(tmp_path).panels} == {PanelState.RENDERED, PanelState.WAITING}
     finished = {path.stem for path in (tmp_path / "panels").glob("*.png")}
     assert finished and finished != {"a", "b", "c", "d"}
     report = await render(board(FOUR), FakeBackend(), tmp_path)
