@@ -8,18 +8,17 @@ exponentials would not.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from random import Random
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from comfyops.simulator.values import fingerprint
+from comfyops.simulator.canvas import Canvas, Colour, colour_of, ellipse, glow, mix, tower
+from comfyops.simulator.subjects import put_subjects
+from comfyops.simulator.values import Draws, fingerprint
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
-
-Colour = tuple[float, float, float]
 
 # Each palette: sky at the top, in the middle and at the horizon; sun; farthest and nearest ground; accent.
 PALETTES: dict[str, tuple[str, ...]] = {
@@ -34,113 +33,63 @@ PALETTES: dict[str, tuple[str, ...]] = {
     "neon": ("#12042f", "#4b0f6b", "#f72585", "#ffd6f5", "#5a189a", "#0a0220", "#4cc9f0"),
     "autumn": ("#6d8299", "#e0b089", "#fbe3c0", "#fff7e0", "#c07f4f", "#4a2416", "#d1495b"),
     "rose": ("#6a4c93", "#d99ac5", "#fde2e4", "#fff5f7", "#b07aa1", "#3a1f4d", "#ffca3a"),
+    "lantern": ("#120a0c", "#3a1d16", "#b5651d", "#ffe3a3", "#6b3a22", "#1a0d0d", "#ffb347"),
     "mint": ("#1b6b72", "#6fc7b0", "#e6f7e4", "#fffff0", "#5fa79a", "#0f3d3e", "#ff9f6e"),
 }
-_MOODS = (
-    ("neon", "neon cyber cyberpunk synthwave arcade robot android futuristic"),
-    ("night", "night midnight moon moonlit dark stars starry space galaxy cosmic noir"),
-    ("dusk", "sunset dusk evening volcano fire lava red"),
-    ("dawn", "dawn sunrise morning golden mist misty fog"),
-    ("snow", "snow winter ice icy frozen glacier arctic white"),
-    ("sea", "sea ocean water harbour harbor beach island lake boat ship underwater wave waves fish"),
-    ("desert", "desert dune dunes sand canyon savanna western"),
-    ("forest", "forest jungle tree trees wood woods garden meadow grass green"),
-    ("autumn", "autumn fall harvest orange brown"),
-    ("rose", "flower flowers blossom pink love portrait fashion"),
-)
-_SCENES = (
-    (
-        "city",
-        "city town street skyline building buildings tower rooftop rooftops urban skyscraper castle market",
-    ),
-    ("sea", "sea ocean water harbour harbor beach island lake boat ship wave waves river"),
-    ("forest", "forest jungle tree trees wood woods pine pines park garden"),
-    ("hills", "hill hills mountain mountains valley desert dune dunes canyon landscape field meadow"),
-)
-_PEOPLE = frozenset(
-    [
-        "portrait",
-        "person",
-        "people",
-        "woman",
-        "man",
-        "girl",
-        "boy",
-        "child",
-        "hero",
-        "heroine",
-        "knight",
-        "warrior",
-        "wizard",
-        "character",
-        "she",
-        "he",
-        "king",
-        "queen",
-        "astronaut",
-        "robot",
-        "traveller",
-        "traveler",
-        "detective",
-        "samurai",
-        "explorer",
-        "soldier",
-        "captain",
-        "woman's",
-        "man's",
-        "face",
-    ]
-)
+# Light comes before place; within a table the word that comes first in the prompt decides.
+_LIGHT = {
+    "neon": "neon cyber cyberpunk synthwave arcade futuristic",
+    "lantern": "lantern candle candlelight torch campfire fireplace firelight",
+    "night": "night midnight moon moonlit moonlight dark stars starry space galaxy cosmic noir",
+    "dusk": "sunset dusk evening volcano fire lava",
+    "dawn": "dawn sunrise morning golden mist misty fog",
+}
+_PLACE = {
+    "snow": "snow snowy winter ice icy frozen glacier arctic",
+    "sea": "sea ocean water harbour harbor beach island lake boat ship underwater wave waves fish",
+    "desert": "desert dune dunes sand canyon savanna western",
+    "forest": "forest jungle tree trees wood woods garden meadow grass green",
+    "autumn": "autumn fall harvest fox orange",
+    "rose": "flower flowers blossom pink love portrait fashion",
+}
+_SCENES = {
+    "inside": "stairs staircase room hall corridor interior inside kitchen library cave tunnel bedroom office attic",
+    "city": "city town street skyline building buildings rooftop rooftops urban skyscraper skyscrapers market",
+    "sea": "sea ocean water harbour harbor beach island lake boat ship wave waves river cliff",
+    "forest": "forest jungle tree trees wood woods pine pines park garden",
+    "hills": "hill hills mountain mountains valley desert dune dunes canyon landscape field meadow castle",
+}
 
 
 def scene(prompt: str, digest: str, width: int, height: int, *, steps: int = 20, cfg: float = 7.0) -> Array:
     """One drawn scene without its strip: [height, width, 3]."""
-    words = set(re.findall(r"[a-z']+", prompt.lower()))
-    theme = Random(int(fingerprint(prompt)[:16], 16))
-    detail = Random(int(digest[:16], 16))
-    palette = [_colour(code) for code in PALETTES[_matching(_MOODS, words) or theme.choice(sorted(PALETTES))]]
-    kind = _matching(_SCENES, words) or theme.choice(("hills", "hills", "sea", "forest", "city"))
+    words = re.findall(r"[a-z]+", prompt.lower())
+    theme = Draws(fingerprint(prompt))
+    detail = Draws(digest)
+    palette = [
+        colour_of(code)
+        for code in PALETTES[_matching(_LIGHT, words) or _matching(_PLACE, words) or theme.pick(sorted(PALETTES))]
+    ]
+    kind = _matching(_SCENES, words) or theme.pick(("hills", "hills", "sea", "forest", "city"))
     palette = [_shifted(colour, detail, cfg) for colour in palette]
-    canvas = _Canvas(width, height)
-    _sky(canvas, palette, detail)
-    _land(canvas, palette, kind, detail, octaves=2 + min(max(steps, 1), 60) // 12)
-    if words & _PEOPLE:
-        _figure(canvas, palette, detail)
+    canvas = Canvas(width, height)
+    if kind == "inside":
+        _room(canvas, palette, detail)
+    else:
+        _sky(canvas, palette, detail)
+        _land(canvas, palette, kind, detail, octaves=2 + min(max(steps, 1), 60) // 12)
+    put_subjects(canvas, prompt.lower(), palette, detail, inside=kind == "inside")
     _vignette(canvas)
     return canvas.pixels
 
 
-class _Canvas:
-    """A picture being painted, with the coordinates of its pixels: y and x run from 0 to 1 and to the aspect ratio."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self.y: Array = (np.arange(height, dtype=np.float32) / np.float32(max(height, 1)))[:, None]
-        self.x: Array = (np.arange(width, dtype=np.float32) / np.float32(max(height, 1)))[None, :]
-        self.aspect = width / max(height, 1)
-        self.pixels: Array = np.zeros((height, width, 3), dtype=np.float32)
-
-    def paint(self, mask: Array, colour: Colour | Array, top: int = 0, bottom: int | None = None) -> None:
-        """Lay a colour over the rows from top to bottom, as much as the mask says."""
-        rows = self.pixels[top:bottom]
-        rows += (np.asarray(colour, dtype=np.float32) - rows) * mask[..., None]
-
-    def row(self, y: float) -> int:
-        """The row of pixels at this height."""
-        return min(max(int(y * self.height), 0), self.height)
-
-    def column(self, x: float) -> int:
-        """The column of pixels at this distance from the left."""
-        return min(max(int(x * self.height), 0), self.width)
-
-
-def _sky(canvas: _Canvas, palette: Sequence[Colour], rng: Random) -> None:
+def _sky(canvas: Canvas, palette: Sequence[Colour], rng: Draws) -> None:
     top, middle, horizon, light = (np.asarray(colour, dtype=np.float32) for colour in palette[:4])
     t = np.minimum(canvas.y * np.float32(1.5), np.float32(1))
     upper, lower = np.clip(t * 2, 0, 1), np.clip(t * 2 - 1, 0, 1)
     column = top + (middle - top) * upper + (horizon - middle) * lower
     canvas.pixels[:] = column[:, None, :]
-    if sum(palette[0]) < 0.75:
+    if sum(palette[0]) < 0.6:
         _stars(canvas, rng)
     sun_x, sun_y = (0.18 + 0.64 * rng.random()) * canvas.aspect, 0.16 + 0.3 * rng.random()
     radius = 0.035 + 0.06 * rng.random()
@@ -149,11 +98,11 @@ def _sky(canvas: _Canvas, palette: Sequence[Colour], rng: Random) -> None:
     glow = np.float32(0.62) / (1 + distance * np.float32(14 / (radius * 14)))
     canvas.paint(glow * glow, palette[3])
     canvas.paint(np.clip((np.float32(radius * radius) - distance) * np.float32(900), 0, 1), light)
-    for _ in range(3 + rng.randrange(4)):
+    for _ in range(3 + rng.below(4)):
         _cloud(canvas, palette, rng)
 
 
-def _stars(canvas: _Canvas, rng: Random) -> None:
+def _stars(canvas: Canvas, rng: Draws) -> None:
     for _ in range(int(90 * canvas.aspect)):
         y, x = int(rng.random() * rng.random() * 0.6 * canvas.height), int(rng.random() * canvas.width)
         size = 1 + (canvas.height > 700) + (rng.random() > 0.85)
@@ -161,18 +110,18 @@ def _stars(canvas: _Canvas, rng: Random) -> None:
     np.clip(canvas.pixels, 0, 1, out=canvas.pixels)
 
 
-def _cloud(canvas: _Canvas, palette: Sequence[Colour], rng: Random) -> None:
+def _cloud(canvas: Canvas, palette: Sequence[Colour], rng: Draws) -> None:
     cy, cx = 0.06 + 0.38 * rng.random(), rng.random() * canvas.aspect
     rx, ry = 0.18 + 0.3 * rng.random(), 0.012 + 0.022 * rng.random()
     top, bottom = canvas.row(cy - 2 * ry), canvas.row(cy + 2 * ry)
     dy = (canvas.y[top:bottom] - np.float32(cy)) / np.float32(ry)
     dx = (canvas.x - np.float32(cx)) / np.float32(rx)
     soft = np.clip(1 - (dx * dx + dy * dy) * np.float32(0.5), 0, 1)
-    canvas.paint(soft * soft * np.float32(0.5), _mix(palette[2], palette[3], 0.5), top, bottom)
+    canvas.paint(soft * soft * np.float32(0.5), mix(palette[2], palette[3], 0.5), top, bottom)
 
 
-def _land(canvas: _Canvas, palette: Sequence[Colour], kind: str, rng: Random, octaves: int) -> None:
-    layers = 4 + rng.randrange(2)
+def _land(canvas: Canvas, palette: Sequence[Colour], kind: str, rng: Draws, octaves: int) -> None:
+    layers = 4 + rng.below(2)
     start = 0.44 + 0.1 * rng.random()
     for number in range(layers):
         depth = number / (layers - 1)
@@ -182,7 +131,7 @@ def _land(canvas: _Canvas, palette: Sequence[Colour], kind: str, rng: Random, oc
             height = _buildings(canvas, rng, base, depth)
         elif kind == "forest" and number >= layers - 2:
             height = _trees(canvas, rng, height, depth)
-        colour = _mix(_mix(palette[4], palette[2], 0.35 * (1 - depth)), palette[5], depth)
+        colour = mix(mix(palette[4], palette[2], 0.35 * (1 - depth)), palette[5], depth)
         _ridge(canvas, height, colour, palette[2], 0.55 - 0.35 * depth)
         if kind == "city" and number >= layers - 2:
             _windows(canvas, rng, height, palette[6])
@@ -191,7 +140,7 @@ def _land(canvas: _Canvas, palette: Sequence[Colour], kind: str, rng: Random, oc
             return
 
 
-def _ridge(canvas: _Canvas, height: Array, colour: Colour, mist: Colour, fade: float) -> None:
+def _ridge(canvas: Canvas, height: Array, colour: Colour, mist: Colour, fade: float) -> None:
     top = canvas.row(float(height.min()) - 0.01)
     depth = canvas.y[top:] - height[None, :]
     mask = np.clip(depth * np.float32(canvas.height) + np.float32(0.5), 0, 1)
@@ -200,7 +149,7 @@ def _ridge(canvas: _Canvas, height: Array, colour: Colour, mist: Colour, fade: f
     canvas.paint(mask, near + (np.asarray(mist, dtype=np.float32) - near) * haze, top)
 
 
-def _noise(canvas: _Canvas, rng: Random, frequency: float, octaves: int) -> Array:
+def _noise(canvas: Canvas, rng: Draws, frequency: float, octaves: int) -> Array:
     """A wavy line from 0 to 1, one value per column; its shape does not depend on the picture's size."""
     total = np.zeros(canvas.width, dtype=np.float32)
     strength, whole = 1.0, 0.0
@@ -216,7 +165,7 @@ def _noise(canvas: _Canvas, rng: Random, frequency: float, octaves: int) -> Arra
     return total / np.float32(whole)
 
 
-def _trees(canvas: _Canvas, rng: Random, height: Array, depth: float) -> Array:
+def _trees(canvas: Canvas, rng: Draws, height: Array, depth: float) -> Array:
     """The line of a ridge with conifers standing on it."""
     result = height.copy()
     for _ in range(int((16 + 26 * (1 - depth)) * max(canvas.aspect, 0.5))):
@@ -230,7 +179,7 @@ def _trees(canvas: _Canvas, rng: Random, height: Array, depth: float) -> Array:
     return result
 
 
-def _buildings(canvas: _Canvas, rng: Random, base: float, depth: float) -> Array:
+def _buildings(canvas: Canvas, rng: Draws, base: float, depth: float) -> Array:
     """The line of a row of houses."""
     height = np.full(canvas.width, np.float32(base), dtype=np.float32)
     x = -0.05 * rng.random()
@@ -245,19 +194,19 @@ def _buildings(canvas: _Canvas, rng: Random, base: float, depth: float) -> Array
     return height
 
 
-def _windows(canvas: _Canvas, rng: Random, height: Array, colour: Colour) -> None:
+def _windows(canvas: Canvas, rng: Draws, height: Array, colour: Colour) -> None:
     """Lit windows in the houses below a line."""
     step = max(canvas.height // 64, 4)
     size = max(step // 3, 1)
-    glow = np.asarray(colour, dtype=np.float32)
+    lit = np.asarray(colour, dtype=np.float32)
     for left in range(step // 2, canvas.width - step, step):
         roof = int(float(max(height[left], height[left + size])) * canvas.height)
         for top in range(roof + step // 2 + step - roof % step, canvas.height, step):
             if rng.random() < 0.3:
-                canvas.pixels[top : top + size + 1, left : left + size] = glow * np.float32(0.55 + 0.4 * rng.random())
+                canvas.pixels[top : top + size + 1, left : left + size] = lit * np.float32(0.55 + 0.4 * rng.random())
 
 
-def _water(canvas: _Canvas, palette: Sequence[Colour], rng: Random, shore: float) -> None:
+def _water(canvas: Canvas, palette: Sequence[Colour], rng: Draws, shore: float) -> None:
     """A sea in the foreground that mirrors what is above its shore, with glints."""
     top = canvas.row(shore)
     rows = canvas.height - top
@@ -278,51 +227,43 @@ def _water(canvas: _Canvas, palette: Sequence[Colour], rng: Random, shore: float
         glint += (light - glint) * np.float32(0.1 + 0.22 * rng.random())
 
 
-def _figure(canvas: _Canvas, palette: Sequence[Colour], rng: Random) -> None:
-    """Somebody standing in front, as a silhouette with a rim of light."""
-    x, head = (0.3 + 0.4 * rng.random()) * canvas.aspect, 0.045 + 0.02 * rng.random()
-    neck = 0.58 + 0.06 * rng.random()
-    rim, body = _mix(palette[3], palette[4], 0.3), _mix(palette[5], (0.02, 0.02, 0.05), 0.55)
-    for grow, colour in ((0.004, rim), (0.0, body)):
-        _ellipse(canvas, x, neck - head, head * 0.8 + grow, head + grow, colour)
-        shoulders = head * 2.0 + grow
-        top = canvas.row(neck - grow)
-        t = np.clip((canvas.y[top:] - np.float32(neck - grow)) * np.float32(9), 0, 1)
-        half = np.float32(shoulders) * (np.float32(0.25) + t * (2 - t) * np.float32(0.75))
-        mask = np.clip((half - np.abs(canvas.x - np.float32(x))) * np.float32(canvas.height), 0, 1)
-        canvas.paint(mask, colour, top)
+def _room(canvas: Canvas, palette: Sequence[Colour], rng: Draws) -> None:
+    """A high room with a stair that climbs to a bright window."""
+    dark, warm = np.asarray(palette[5], dtype=np.float32), np.asarray(palette[4], dtype=np.float32)
+    canvas.pixels[:] = (warm + (dark - warm) * np.clip(canvas.y * np.float32(1.1), 0, 1))[:, None, :]
+    right = rng.random() < 0.5
+    window = (0.72 + 0.12 * rng.random() if right else 0.16 + 0.12 * rng.random()) * canvas.aspect
+    glow(canvas, window, 0.24, 0.3, palette[2], 0.75)
+    ellipse(canvas, window, 0.2, 0.06, 0.1, palette[3])
+    tower(canvas, window, 0.2, 0.34, (0.06, 0.06), palette[3])
+    tower(canvas, window, 0.1, 0.34, (0.005, 0.005), palette[5])
+    steps = 9 + rng.below(4)
+    start = 0.42 + 0.06 * rng.random()
+    for number in range(steps):
+        share = number / steps
+        height = start + (0.96 - start) * share
+        edge = window + (canvas.aspect * 0.5 - window) * 0.5 + (-1 if right else 1) * share * canvas.aspect * 0.62
+        mask = np.clip((canvas.x - np.float32(edge)) * np.float32(canvas.height if right else -canvas.height), 0, 1)
+        top, bottom = canvas.row(height), canvas.row(height + 0.012)
+        shade = mix(palette[4], palette[5], 0.25 + 0.6 * share)
+        canvas.paint(np.broadcast_to(mask, (canvas.height - top, canvas.width)), mix(shade, palette[5], 0.35), top)
+        canvas.paint(np.broadcast_to(mask, (bottom - top, canvas.width)), mix(shade, palette[2], 0.45), top, bottom)
 
 
-def _ellipse(canvas: _Canvas, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-    top, bottom = canvas.row(y - ry), canvas.row(y + ry) + 1
-    dx = (canvas.x - np.float32(x)) / np.float32(rx)
-    dy = (canvas.y[top:bottom] - np.float32(y)) / np.float32(ry)
-    mask = np.clip((1 - dx * dx - dy * dy) * np.float32(rx * canvas.height / 2), 0, 1)
-    canvas.paint(mask, colour, top, bottom)
-
-
-def _vignette(canvas: _Canvas) -> None:
+def _vignette(canvas: Canvas) -> None:
     dy = canvas.y - np.float32(0.5)
     dx = canvas.x / np.float32(canvas.aspect) - np.float32(0.5)
     canvas.pixels *= (np.float32(1.05) - dx * dx * np.float32(0.5) - dy * dy * np.float32(0.5))[..., None]
     np.clip(canvas.pixels, 0, 1, out=canvas.pixels)
 
 
-def _matching(table: Sequence[tuple[str, str]], words: set[str]) -> str:
-    return next((name for name, known in table if words & set(known.split())), "")
+def _matching(table: Mapping[str, str], words: Sequence[str]) -> str:
+    """The entry that the first of the words belongs to, "" where none does."""
+    known = {word: name for name, listed in table.items() for word in listed.split()}
+    return next((known[word] for word in words if word in known), "")
 
 
-def _colour(code: str) -> Colour:
-    red, green, blue = (int(code[start : start + 2], 16) / 255 for start in (1, 3, 5))
-    return red, green, blue
-
-
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
-    return red, green, blue
-
-
-def _shifted(colour: Colour, rng: Random, cfg: float) -> Colour:
+def _shifted(colour: Colour, rng: Draws, cfg: float) -> Colour:
     """A slightly other shade; a higher cfg gives more colour, as it does with real models."""
     grey = sum(colour) / 3
     strength = 0.82 + min(max(cfg, 0.0), 20.0) * 0.03

@@ -8,15 +8,18 @@ nobody changes one in place (`frozen_array` makes arrays read-only).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     Array: TypeAlias = npt.NDArray[np.float32]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,28 @@ class FileBlob:
 
     format: str
     data: bytes = field(repr=False)
+
+
+class Draws:
+    """Numbers drawn from a digest, the same on any machine and in any version of Python.
+
+    Only `Random.random` is used, whose sequence Python promises to keep.
+    """
+
+    def __init__(self, digest: str) -> None:
+        self._source = Random(int(digest[:16], 16))
+
+    def random(self) -> float:
+        """A number from 0 to below 1."""
+        return self._source.random()
+
+    def below(self, end: int) -> int:
+        """A whole number from 0 to below `end`."""
+        return int(self._source.random() * end)
+
+    def pick(self, items: Sequence[T]) -> T:
+        """One of the items."""
+        return items[self.below(len(items))]
 
 
 def frozen_array(array: Any) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from comfyops.simulator.call import NodeCall, NodeFunction, NodeResult
 from comfyops.simulator.nodes.define import computed
 from comfyops.simulator.nodes.places import input_path, metadata, place_for, temp_prefix
 from comfyops.simulator.nodes.save import passed_on
-from comfyops.simulator.values import Audio, frozen_array
+from comfyops.simulator.values import Audio, Draws, frozen_array
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
@@ -27,7 +26,7 @@ _LONGEST = 600.0  # seconds of a made tune
 
 def tune(digest: str, seconds: float) -> Audio:
     """A quiet tune of soft notes drawn from a digest, in stereo; stands for sound that a model would make."""
-    rng = Random(int(digest[:16], 16))
+    rng = Draws(digest)
     count = max(int(min(seconds, _LONGEST) * _RATE), 1)
     position = np.arange(count, dtype=np.float32) / np.float32(_RATE)
     samples = np.zeros((2, count), dtype=np.float32)
@@ -35,7 +34,7 @@ def tune(digest: str, seconds: float) -> Audio:
     for start in np.arange(0, count / _RATE, beat):
         left, right = int(start * _RATE), min(int((start + 3 * beat) * _RATE), count)
         t = position[: right - left]
-        wave = _triangle(t * np.float32(rng.choice(_SCALE)))
+        wave = _triangle(t * np.float32(rng.pick(_SCALE)))
         fall = np.clip(1 - t / np.float32(3 * beat), 0, 1)
         rise = np.clip(t * 200, 0, 1)
         pan = np.float32(0.3 + 0.4 * rng.random())

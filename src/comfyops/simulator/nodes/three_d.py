@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from random import Random
 from typing import Any
 
 from comfyops.simulator.call import NodeCall
 from comfyops.simulator.nodes.given import Given
 from comfyops.simulator.nodes.places import Place, metadata, place_for, temp_prefix
-from comfyops.simulator.values import FileBlob, Thing
+from comfyops.simulator.values import Draws, FileBlob, Thing
 
 _MARK = "Made by the ComfyOps simulator; no model was run."
 _FORMATS = {"FBX", "GLTF", "OBJ", "STL", "USDZ", "PLY", "SPLAT", "SPZ", "KSPLAT"}
@@ -73,10 +72,10 @@ def _ply() -> bytes:
 
 def svg_of(digest: str, title: str) -> FileBlob:
     """An SVG of a few circles drawn from a digest."""
-    rng = Random(int(digest[:16], 16))
+    rng = Draws(digest)
     circles = "".join(
-        f'<circle cx="{rng.randrange(512)}" cy="{rng.randrange(512)}" r="{rng.randrange(20, 140)}" '
-        f'fill="#{rng.randrange(2**24):06x}" fill-opacity="0.6"/>'
+        f'<circle cx="{rng.below(512)}" cy="{rng.below(512)}" r="{20 + rng.below(120)}" '
+        f'fill="#{rng.below(2**24):06x}" fill-opacity="0.6"/>'
         for _ in range(9)
     )
     text = "".join(char for char in title if char not in "<>&")
