@@ -141,6 +141,7 @@ class ComfyUI:
             if place.finished is not None:
                 return asked_while is not None and place.finished.outcome is Outcome.INTERRUPTED
             if place.queued is None:
+                self._feed.nudge(run_id)
                 return asked_while is not None
             if time.monotonic() > give_up:
                 raise WaitTimeoutError(

@@ -52,14 +52,14 @@ class Feed:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
-        self._waited = False
+        self._hopeless = False
         self._wanted = asyncio.Event()
         self._awake = asyncio.Event()
 
     async def open(self) -> None:
         """See that the socket is open, or was tried; without one, runs are followed by asking.
 
-        Where there never was one, only the first call waits for it.
+        Where none could be opened ever, only the first calls wait for it.
         """
         self._wanted.set()
         if self.connected:
@@ -67,11 +67,11 @@ class Feed:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep_open(), name="comfyops-feed")
         self.wake()
-        if self.connections or not self._waited:
-            self._waited = True
+        if not self._hopeless:
             self._tried.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._tried.wait(), _PATIENCE)
+            self._hopeless = self.connections == 0
 
     def wake(self) -> None:
         """Try to connect now, instead of after the pause."""
@@ -112,6 +112,11 @@ class Feed:
             yield channel
         finally:
             self._remove(channel)
+
+    def nudge(self, run_id: str) -> None:
+        """Have the listeners of a run look at the server now."""
+        for channel in self._channels.get(run_id, ()):
+            channel.put(Look(ending=True, sure=True))
 
     async def replace_if_silent(self, seconds: float) -> None:
         """Replace a socket that brought nothing for so long (longer each time): the server may have lost it silently.
@@ -181,6 +186,7 @@ class Feed:
         await socket.send_str(messages.FEATURE_FLAGS)
         self._socket, self.connected, self._signed = socket, True, False
         self.connections += 1
+        self._hopeless = False
         self._quiet_since = time.monotonic()
         self._tried.set()
         self._tell_all(Look())

@@ -25,7 +25,8 @@ from comfyops.errors import RunLostError, StalledError, UnreachableError
 class Pace:
     """How often a watch looks at the server, in seconds."""
 
-    lively: float = 15.0  # between looks while the websocket tells of the run
+    lively: float = 15.0  # between looks while the websocket tells of work
+    quiet: float = 2.0  # without a word, after which to look although a websocket is open; grows up to `lively`
     blind: float = 0.2  # before the first look at a run of which the websocket does not tell; grows
     blind_most: float = 2.0  # and up to this
     hint: float = 1.0  # least time between looks that are caused by changes of the queue
@@ -63,8 +64,10 @@ class Watch:
         self._stall_timeout = stall_timeout
         self._stopped = stopped
         self._looked = now
-        self._due = now + pace.lively if fresh else now
+        self._due = now + pace.quiet if fresh else now
         self._wait = pace.blind
+        self._quiet_wait = pace.quiet
+        self._ending = False  # the run is said to have ended
         self._ending_wait = pace.ending
         self._head: tuple[str, ...] | None = None
         self._moved = now  # when the head of the queue last changed
@@ -88,11 +91,8 @@ class Watch:
 
     async def _react(self, hint: Look | None, channel: Channel) -> Finished | None:
         now = time.monotonic()
-        if hint is not None and not hint.ending:
-            self._due = min(self._due, max(now, self._looked + self._pace.hint))
-        if hint is not None and hint.ending and not hint.sure:
-            self._due = min(self._due, now + self._ending_wait)
-        if not (hint is not None and hint.sure) and now < self._due:
+        self._take_hint(hint, now)
+        if now < self._due:
             return None
         try:
             place = await self._look(sure=hint is not None and hint.sure)
@@ -102,7 +102,21 @@ class Watch:
         if self._away_since is not None:
             self._away_since = None
             self._feed.wake()
-        return await self._judge(place, channel, said_to_end=hint is not None and hint.ending)
+        return await self._judge(place, channel)
+
+    def _take_hint(self, hint: Look | None, now: float) -> None:
+        """Set when to look: sooner after a hint, later where the websocket told of work a moment ago."""
+        if hint is None:
+            heard = self._feed.alive + self._pace.quiet
+            if self._feed.connected and self._ours and not self._ending and heard > now:
+                self._due = max(self._due, min(heard, self._looked + self._pace.lively))
+                self._quiet_wait = self._pace.quiet
+        elif hint.sure:
+            self._ending, self._due = True, now
+        elif hint.ending:
+            self._ending, self._due = True, min(self._due, now + self._ending_wait)
+        else:
+            self._due = min(self._due, max(now, self._looked + self._pace.hint))
 
     async def _look(self, *, sure: bool) -> Place:
         self._looked = time.monotonic()
@@ -112,7 +126,7 @@ class Watch:
                 return place
         return await self._lookup.place(self._run_id)
 
-    async def _judge(self, place: Place, channel: Channel, *, said_to_end: bool) -> Finished | None:
+    async def _judge(self, place: Place, channel: Channel) -> Finished | None:
         if place.finished is not None:
             if self._ours and not channel.heard:
                 await self._feed.replace_if_silent(self._pace.hint)
@@ -122,16 +136,17 @@ class Watch:
         self._check_head(place)
         if place.running and self._ours:
             await self._feed.replace_if_silent(self._pace.silence)
-        self._plan(channel, said_to_end=said_to_end)
+        self._plan(channel)
         return None
 
-    def _plan(self, channel: Channel, *, said_to_end: bool) -> None:
+    def _plan(self, channel: Channel) -> None:
         """Set when to look next."""
-        if said_to_end:
+        if self._ending:
             pause = self._ending_wait
             self._ending_wait = min(self._ending_wait * 2, self._pace.blind_most)
         elif self._feed.connected and (self._ours or channel.heard):
-            pause = self._pace.lively
+            pause = self._quiet_wait
+            self._quiet_wait = min(self._quiet_wait * 1.5, self._pace.lively)
         else:
             pause = self._wait * random.uniform(0.75, 1.0)
             self._wait = min(self._wait * 1.5, self._pace.blind_most)

@@ -14,7 +14,8 @@ from comfyops.testing import graphs
 from comfyops.workflows import api_format
 
 QUICK = Pace(
-    lively=0.3,
+    lively=0.5,
+    quiet=0.15,
     blind=0.02,
     blind_most=0.1,
     hint=0.02,
@@ -43,6 +44,7 @@ class ScriptedServer:
         self.socket_log: list[str] = []
         self.flags = True
         self.numbers = 0
+        self.host = "127.0.0.1"
         self.port = 0
         self._runner: web.AppRunner | None = None
 
@@ -58,7 +60,7 @@ class ScriptedServer:
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, self.host, self.port)
         await site.start()
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
@@ -69,7 +71,7 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def paths(self, method: str = "GET") -> list[str]:
         return [path for used, path, _ in self.requests if used == method]

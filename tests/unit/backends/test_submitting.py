@@ -42,6 +42,11 @@ async def test_the_websocket_is_open_before_the_graph_is_sent(server, client):
     assert [path for _, path, _ in server.requests] == ["/ws", "/prompt", "/prompt"]
 
 
+async def test_of_many_first_submits_at_once_all_wait_for_the_websocket(server, client):
+    await asyncio.gather(*(client.submit(graphs.picture()) for _ in range(20)))
+    assert [path for _, path, _ in server.requests] == ["/ws"] + ["/prompt"] * 20
+
+
 @pytest.mark.parametrize("where", ["pending", "running", "finished"])
 async def test_an_id_that_the_server_knows_is_not_sent_again(server, client, where):
     first = await client.submit(graphs.picture(), run_id=RUN)

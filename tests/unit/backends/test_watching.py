@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.backends.events import Finished, NodeStarted, NodeText, Outcome, Preview, Progress, Queued, Started
+from comfyops.backends.watching import Pace
 from comfyops.errors import LoginRequiredError, RunLostError, StalledError, UnreachableError
 from comfyops.testing import graphs
 from tests.unit.backends.recorded import plain_preview, signed_preview, text_frame
-from tests.unit.backends.scripted import QUICK, Follower, answer, hang, until
+from tests.unit.backends.scripted import QUICK, Follower, ScriptedServer, answer, hang, until
 
 RUN = "11111111-1111-4111-8111-111111111111"
 JPEG = b"\xff\xd8\xff"
@@ -77,6 +80,25 @@ async def test_a_run_ends_though_the_websocket_never_tells(server, client):
     run_id, follower = await begin(client, server)
     server.finish(run_id)
     await follower.end()
+
+
+async def test_a_websocket_that_somebody_else_blocks_does_not_delay_the_end_for_long(server):
+    async with ComfyUI(server.url, pace=replace(Pace(), quiet=0.1)) as client:
+        run_id, follower = await begin(client, server)
+        server.finish(run_id)
+        await follower.end(seconds=2)
+
+
+async def test_a_run_that_tells_of_work_is_asked_about_rarely(server):
+    async with ComfyUI(server.url, pace=replace(Pace(), quiet=0.2)) as client:
+        run_id, follower = await begin(client, server)
+        before = len(server.requests)
+        for step in range(20):
+            await server.say("progress", prompt_id=run_id, node="3", value=step, max=20)
+            await asyncio.sleep(0.05)
+        assert server.requests[before:] == []
+        await finish(server, run_id)
+        await follower.end()
 
 
 async def test_a_run_ends_though_there_is_no_websocket_at_all(server, client):
@@ -181,6 +203,21 @@ async def test_a_reader_that_takes_nothing_does_not_stop_the_socket(server, clie
     rest = [event async for event in events]
     assert isinstance(rest[-1], Finished) and len(rest) < 100
     assert [event.value for event in rest if isinstance(event, Progress)][-1] == 399
+
+
+@pytest.mark.parametrize(("host", "compressed"), [("127.0.0.1", False), ("127.0.0.2", True)])
+async def test_messages_from_another_machine_are_compressed(host, compressed):
+    async with AsyncExitStack() as stack:
+        server = ScriptedServer()
+        server.host = host  # the second one counts as another machine
+        await stack.enter_async_context(server)
+        client = await stack.enter_async_context(ComfyUI(server.url, pace=QUICK))
+        run_id, follower = await begin(client, server)
+        await server.send_text('{"type": "progress_state", "data": {' + " " * 500_000 + "}}")
+        await finish(server, run_id)
+        await follower.end()
+        offered = [headers.get("Sec-WebSocket-Extensions", "") for _, path, headers in server.requests if path == "/ws"]
+        assert ("permessage-deflate" in offered[0]) is compressed
 
 
 async def test_a_dropped_socket_is_opened_again_with_the_same_client_id(server, client):
