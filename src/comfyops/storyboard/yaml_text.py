@@ -21,11 +21,19 @@ _PLAIN = re.compile(r"[A-Za-z]([A-Za-z0-9 ,.'()/_-]*[A-Za-z0-9.)])?")
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a name must be text", key.start_mark)
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+def _scalar(node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise yaml.constructor.ConstructorError(None, None, "a number must be one word", node.start_mark)
+    return str(node.value)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -38,8 +46,8 @@ for _tag, _pattern, _first in (
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 _Loader.yaml_implicit_resolvers[""] = [("tag:yaml.org,2002:null", re.compile(r"^$"))]
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.value))
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(_scalar(node)))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(_scalar(node)))
 
 
 class _Dumper(yaml.SafeDumper):

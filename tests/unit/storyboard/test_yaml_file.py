@@ -121,7 +121,20 @@ def test_what_is_no_storyboard_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["a: [", "a: b: c", "\tx: 1", "a: 1\na: 2", "!!python/object:os.system x", "a: \x00", "&a [*a", "[" * 5000]
+    "text",
+    [
+        "a: [",
+        "a: b: c",
+        "\tx: 1",
+        "a: 1\na: 2",
+        "!!python/object:os.system x",
+        "a: \x00",
+        "&a [*a",
+        "[a]: 1",
+        "a: !!int [1]",
+        "!!float {a: 1}",
+        "[" * 5000,
+    ],
 )
 def test_what_is_no_yaml_is_refused_with_its_place(text):
     with pytest.raises(NotJsonError, match="is not YAML"):

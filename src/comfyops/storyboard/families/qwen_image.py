@@ -1,8 +1,8 @@
 """Qwen-Image: nine nodes of ComfyUI's own, with diffusion model, text encoder and VAE loaded one by one.
 
 The nodes are those of the validated workflow: UNETLoader, CLIPLoader, VAELoader, EmptySD3LatentImage, two
-CLIPTextEncode, KSampler, VAEDecode, SaveImage. The text encoder's type is `qwen_image`. The `sd3` of that document works
-too, but only because the server looks at the file and takes Qwen's encoder all the same.
+CLIPTextEncode, KSampler, VAEDecode, SaveImage. The text encoder's type is `qwen_image`. The `sd3` of that document
+works too, but only because the server looks at the file and takes Qwen's encoder all the same.
 """
 
 from __future__ import annotations
