@@ -43,8 +43,8 @@ class InterruptedRun(Exception):
 class NodeCall:
     """One node to run. `inputs` hold values: links are resolved to what the other node gave.
 
-    For an `is_input_list` class every input is a list. `prompt` is the whole graph in API format and `extra_pnginfo` the
-    client's extra data, for metadata of saved files.
+    For an `is_input_list` class every input is a list. `prompt` is the whole graph in API format and `extra_pnginfo`
+    the client's extra data, for metadata of saved files.
     """
 
     node_id: str
@@ -57,7 +57,7 @@ class NodeCall:
 
 @dataclass(frozen=True)
 class NodeResult:
-    """What a node gave: one value per output, and the UI part that goes into history ({"images": [...]}, None = none)."""
+    """What a node gave: one value per output, and what it shows in history ({"images": [...]}, None = nothing)."""
 
     outputs: tuple[Any, ...] = ()
     ui: Mapping[str, Any] | None = field(default=None)

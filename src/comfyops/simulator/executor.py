@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,15 +12,15 @@ from comfyops.simulator.faults import OOM_TIPS, OutOfMemoryError, before_node, c
 from comfyops.simulator.files import Folders
 from comfyops.simulator.history import Record, now
 from comfyops.simulator.host import Interrupt, Load, NodeHost
+from comfyops.simulator.mapping import calls, check_arguments, merge_outputs, merge_ui, shown_value, type_name
 from comfyops.simulator.ordering import Ordering
 from comfyops.simulator.progress import Progress
 from comfyops.simulator.queue import Item
 from comfyops.simulator.settings import SimulatorSettings
 from comfyops.simulator.sockets import Sockets
 from comfyops.workflows.dynamic_inputs import expand
-from comfyops.workflows.node_types import DYNAMIC_TYPES, NodeType, NodeTypes
+from comfyops.workflows.node_types import NodeType, NodeTypes
 
-_CORE = ("nodes", "comfy_extras.", "comfy_api_nodes.")
 _SWITCH = "ComfySwitchNode"  # the one class with lazy inputs
 
 
@@ -109,7 +109,7 @@ class Run:
         before_node(self._settings.faults, node_type.name)
         function = self._bench.function_for(node_type)
         results: list[NodeResult] = []
-        for values in _calls(node_type, inputs):
+        for values in calls(node_type, inputs):
             self._bench.interrupt.check()
             host = self._host(node_id)
             results.append(await function(self._call(node_id, values, host)))
@@ -208,7 +208,7 @@ class Run:
         data = {
             **self._where(node_id),
             "exception_message": f"{error}\n{tips}",
-            "exception_type": _type_name(error),
+            "exception_type": type_name(error),
             "traceback": [f"  (simulated) node {node_id}, {self._type(node_id).name}\n"],
             "current_inputs": self._shown_inputs(node_id, inputs or {}),
             "current_outputs": list(self._prompt),
@@ -227,7 +227,7 @@ class Run:
         extra = self._item.extra_data
         hidden = {"PROMPT": self._prompt, "EXTRA_PNGINFO": extra.get("extra_pnginfo"), "UNIQUE_ID": node_id}
         values = {name: [hidden.get(word)] for name, word in hidden_inputs(self._type(node_id)).items()}
-        return {name: [_shown(value) for value in items] for name, items in {**inputs, **values}.items()}
+        return {name: [shown_value(value) for value in items] for name, items in {**inputs, **values}.items()}
 
     def _type(self, node_id: str) -> NodeType:
         return self._bench.types[self._prompt[node_id]["class_type"]]
@@ -240,67 +240,8 @@ class Run:
         return item is not None and self._type(node_id).name == _SWITCH and bool(item.options.get("lazy"))
 
 
-def merge_outputs(results: list[NodeResult], node_type: NodeType) -> tuple[list[Any], ...]:
-    """One list of values per output over all calls of a node; outputs that are lists are joined."""
-    merged: list[list[Any]] = []
-    for slot in range(max((len(result.outputs) for result in results), default=0)):
-        values = [result.outputs[slot] for result in results]
-        is_list = slot < len(node_type.outputs) and node_type.outputs[slot].is_list
-        merged.append([item for value in values for item in value] if is_list else values)
-    return tuple(merged)
-
-
-def merge_ui(results: list[NodeResult]) -> dict[str, list[Any]] | None:
-    """What a node shows over all its calls: the lists under each key joined; None = nothing."""
-    shown = [result.ui for result in results if result.ui]
-    if not shown:
-        return None
-    return {key: [item for ui in shown for item in ui.get(key, ())] for key in shown[0]}
-
-
-def check_arguments(node_type: NodeType, inputs: Iterable[str], declared: Set[str]) -> None:
-    """Refuse what a core node's function would not take: links to inputs it does not have, and no dynamic input at all.
-
-    Raises TypeError in Python's words.
-    """
-    if not node_type.module.startswith(_CORE):
-        return
-    where = f"{node_type.name}.execute()"
-    for name in inputs:
-        if name not in declared and node_type.input(name) is None:
-            raise TypeError(f"{where} got an unexpected keyword argument '{name}'")
-    for item in node_type.inputs:
-        if item.required and item.kind in DYNAMIC_TYPES and not any(_is_part(name, item.name) for name in inputs):
-            raise TypeError(f"{where} missing 1 required positional argument: '{item.name}'")
-
-
-def _is_part(name: str, group: str) -> bool:
-    return name == group or name.startswith(f"{group}.")
-
-
-def _calls(node_type: NodeType, inputs: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """The inputs of each call: one per item of the longest list, shorter ones repeat their last item."""
-    if node_type.is_input_list:
-        return [dict(inputs)]
-    count = max((len(values) for values in inputs.values()), default=1)
-    return [{name: values[min(index, len(values) - 1)] for name, values in inputs.items()} for index in range(count)]
-
-
 def _with_preview_method(settings: SimulatorSettings, extra_data: Mapping[str, Any]) -> SimulatorSettings:
     method = extra_data.get("preview_method")
     if method in ("auto", "latent2rgb", "taesd"):
         return replace(settings, previews=True)
     return replace(settings, previews=False) if method == "none" else settings
-
-
-def _type_name(error: Exception) -> str:
-    name = getattr(error, "type_name", None)
-    kind = type(error)
-    return str(name or (kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"))
-
-
-def _shown(value: Any) -> Any:
-    if value is None or isinstance(value, int | float | str):
-        return value
-    text = str(value)
-    return text if len(text) <= 2000 else text[:2000]

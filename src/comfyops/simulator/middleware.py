@@ -91,9 +91,9 @@ def _add_cache_header(request: web.Request, response: web.StreamResponse) -> Non
     path = request.path
     name = path.rpartition("/")[2]
     if path.endswith((".js", ".css")) or (name.startswith("index") and name.endswith(".json")):
-        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Cache-Control", "no-store" if machine(request).modern else "no-cache")
     elif path.lower().endswith(_PICTURES):
         if response.status == 404:
             response.headers.setdefault("Cache-Control", "public, max-age=3600")
-        elif response.status in (200, 201, 206):
+        elif response.status in (200, 201, 204, 206):
             response.headers.setdefault("Cache-Control", "public, max-age=86400")

@@ -22,7 +22,7 @@ TEXT = 3
 PREVIEW_IMAGE_WITH_METADATA = 4
 
 Message = str | bytes
-_BACKLOG = 20_000  # messages kept for a socket that does not read; then it is closed
+_BACKLOG = 64 * 1024 * 1024  # bytes kept for a socket that does not read; then it is cut
 
 
 @dataclass(eq=False)
@@ -31,9 +31,24 @@ class Connection:
 
     sid: str
     socket: web.WebSocketResponse
+    transport: asyncio.Transport | None
     flags: Mapping[str, Any] = field(default_factory=dict)
-    outbox: asyncio.Queue[Message] = field(default_factory=lambda: asyncio.Queue(_BACKLOG))
+    outbox: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
+    waiting: int = 0  # length of what is in the outbox
     sent: int = 0
+
+    def put(self, message: Message) -> None:
+        """Queue a message, or cut the socket where too much waits already."""
+        self.waiting += len(message)
+        if self.waiting > _BACKLOG:
+            self.cut()
+        else:
+            self.outbox.put_nowait(message)
+
+    def cut(self, *, flush: bool = False) -> None:
+        """End the connection without a closing message; `flush` still sends what was handed to the network."""
+        if self.transport is not None:
+            (self.transport.close if flush else self.transport.abort)()
 
 
 class Sockets:
@@ -49,9 +64,9 @@ class Sockets:
         self._shared: asyncio.Queue[tuple[Message, Any]] | None = asyncio.Queue() if shared_queue else None
         self._drop_after = drop_after
 
-    def connect(self, client_id: str, socket: web.WebSocketResponse) -> Connection:
+    def connect(self, client_id: str, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> Connection:
         """Register a socket; without a client id it gets one."""
-        connection = Connection(client_id or uuid.uuid4().hex, socket)
+        connection = Connection(client_id or uuid.uuid4().hex, socket, transport)
         self._by_id[connection.sid] = connection
         self._open.add(connection)
         return connection
@@ -84,14 +99,14 @@ class Sockets:
     async def serve_one(self, connection: Connection) -> None:
         """Pass on the messages of one socket; runs until it closes."""
         while not connection.socket.closed:
-            await self._send(connection, await connection.outbox.get())
+            message = await connection.outbox.get()
+            await self._send(connection, message)
+            connection.waiting -= len(message)
 
     def abort(self) -> None:
         """Cut all sockets without a closing message, as a dying process does."""
         for connection in list(self._open):
-            transport = connection.socket._req.transport if connection.socket._req else None
-            if transport is not None:
-                transport.abort()
+            connection.cut()
 
     async def close(self) -> None:
         """Close all sockets."""
@@ -104,10 +119,7 @@ class Sockets:
             self._shared.put_nowait((message, client_id))
             return
         for connection in self._receivers(client_id):
-            if connection.outbox.full():
-                self._cut(connection)
-            else:
-                connection.outbox.put_nowait(message)
+            connection.put(message)
 
     def _receivers(self, client_id: object) -> list[Connection]:
         if client_id is None:
@@ -123,9 +135,4 @@ class Sockets:
                 await connection.socket.send_bytes(message)
         connection.sent += 1
         if self._drop_after and connection.sent >= self._drop_after:
-            self._cut(connection)
-
-    def _cut(self, connection: Connection) -> None:
-        transport = connection.socket._req.transport if connection.socket._req else None
-        if transport is not None:
-            transport.close()
+            connection.cut(flush=True)

@@ -47,7 +47,7 @@ def number_of(body: Any, counter: int) -> tuple[float, int]:
 
     Raises ServerTroubleError.
     """
-    if not isinstance(body, dict | list | str):
+    if not isinstance(body, dict | list | str) or (not isinstance(body, dict) and "number" in body):
         raise ServerTroubleError("the body is no object")
     if isinstance(body, dict) and "number" in body:
         try:
@@ -65,8 +65,10 @@ def accept(
 
     Raises RefusedError and ServerTroubleError.
     """
-    if not isinstance(body, dict) or "prompt" not in body:
+    if "prompt" not in body:
         raise RefusedError(Fault("no_prompt", "No prompt provided", "No prompt provided"))
+    if not isinstance(body, dict):
+        raise ServerTroubleError("the body is no object")
     prompt_id = _prompt_id(body, modern)
     prompt = _prompt(body["prompt"], modern)
     targets = body.get("partial_execution_targets")

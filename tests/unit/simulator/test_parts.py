@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from comfyops.simulator.cache import Cache, Entry, link_of, signatures
 from comfyops.simulator.call import InterruptedRun, NodeResult
-from comfyops.simulator.executor import check_arguments, merge_outputs, merge_ui
 from comfyops.simulator.files import Folders, RefusedPathError
 from comfyops.simulator.host import Interrupt
 from comfyops.simulator.jobs import finished_job
+from comfyops.simulator.mapping import check_arguments, merge_outputs, merge_ui
 from comfyops.simulator.ordering import Ordering
 from comfyops.simulator.poison import depth
 from comfyops.simulator.queue import Item, Queue

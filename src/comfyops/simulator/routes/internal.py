@@ -48,10 +48,17 @@ async def get_files(request: web.Request) -> web.Response:
     return json_answer([entry.name + mark for entry in entries])
 
 
+async def not_found(request: web.Request) -> web.Response:
+    """Any other path."""
+    return web.Response(status=404, text="404: Not Found")
+
+
 ROUTES = [
     web.get("/internal/logs", get_logs),
     web.get("/internal/logs/raw", get_raw_logs),
     web.patch("/internal/logs/subscribe", subscribe_logs),
     web.get("/internal/folder_paths", get_folder_paths),
     web.get("/internal/files/{kind}", get_files),
+    web.route("*", "/internal", not_found),
+    web.route("*", "/internal/{tail:.*}", not_found),
 ]

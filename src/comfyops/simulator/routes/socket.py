@@ -19,7 +19,7 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
     here = machine(request)
     socket = web.WebSocketResponse()
     await socket.prepare(request)
-    connection = here.sockets.connect(request.query.get("clientId", ""), socket)
+    connection = here.sockets.connect(request.query.get("clientId", ""), socket, request.transport)
     here.sockets.publish_json("status", {"status": here.queue_info(), "sid": connection.sid}, connection.sid)
     if here.bench.current is not None and here.bench.current[0] == connection.sid:
         here.sockets.publish_json("executing", {"node": here.bench.current[1]}, connection.sid)

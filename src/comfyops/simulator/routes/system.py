@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,20 @@ async def get_stats(request: web.Request) -> web.Response:
 async def get_users(request: web.Request) -> web.Response:
     """One user, whose files are kept by the server."""
     return json_answer({"storage": "server", "migrated": (machine(request).folders.user / "default").exists()})
+
+
+async def post_users(request: web.Request) -> web.Response:
+    """Add a user; the simulated server has one all the same."""
+    name = str((await request.json())["username"]).strip()
+    file = machine(request).folders.user / "users.json"
+    users = _settings(file)
+    if name in users.values():
+        return json_answer({"error": "Duplicate username."}, status=400)
+    if not name:
+        return json_answer({"error": "username not provided"}, status=400)
+    user_id = f"{re.sub('[^a-zA-Z0-9-_]+', '-', name)}_{uuid.uuid4()}"
+    _save(file, {**users, user_id: name})
+    return json_answer(user_id)
 
 
 async def get_settings(request: web.Request) -> web.Response:
@@ -123,6 +139,7 @@ ROUTES = [
     web.get("/system_stats", get_stats),
     web.get("/features", get_features),
     web.get("/users", get_users),
+    web.post("/users", post_users),
     web.get("/settings", get_settings),
     web.get("/settings/{name}", get_setting),
     web.post("/settings", post_settings),

@@ -136,7 +136,7 @@ def _wanted(request: web.Request, part: str, *, must_exist: bool = False, make_f
         raise _RefusedError(403)
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
-    if must_exist and not path.is_file():
+    if must_exist and not path.exists():
         raise _RefusedError(404)
     return path
 
