@@ -49,7 +49,8 @@ def ellipse(canvas: Canvas, x: float, y: float, rx: float, ry: float, colour: Co
 def glow(canvas: Canvas, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
     """Light around x, y that fades with the distance."""
     dx, dy = canvas.x - np.float32(x), canvas.y - np.float32(y)
-    light: Array = np.float32(1) / (1 + (dx * dx + dy * dy) / np.float32(radius * radius))
+    distance = np.asarray((dx * dx + dy * dy) / np.float32(radius * radius), dtype=np.float32)
+    light: Array = np.reciprocal(np.float32(1) + distance)
     canvas.paint(light * light * np.float32(strength), colour)
 
 

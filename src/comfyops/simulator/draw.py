@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from comfyops.simulator.scenes import scene
-from comfyops.simulator.values import Guide, Latent, Layer, fingerprint, frozen_array
+from comfyops.simulator.values import Guide, Latent, Layer, check_size, fingerprint, frozen_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
+_LARGEST_SIDE = 2048  # pixels that are really painted
+
+
 def draw(latent: Latent) -> Array:
     """The pictures that a decoder makes of a latent: [batch or frames, height, width, 3], read-only.
 
@@ -26,6 +29,7 @@ def draw(latent: Latent) -> Array:
     """
     if latent.frames > 1:
         return _pan(latent)
+    check_size(latent.batch, latent.height, latent.width, 3)
     pictures = [_picture(latent, latent.batch_index + index, latent.width) for index in range(latent.batch)]
     return frozen_array(np.stack(pictures))
 
@@ -95,7 +99,14 @@ def _pan(latent: Latent) -> Array:
 
 
 def _blended(latent: Latent, index: int, width: int, height: int) -> Array:
-    """All passes over what was encoded, each by its weight; where there is a mask, only inside of it."""
+    """All passes over what was encoded, each by its weight; where there is a mask, only inside of it.
+
+    A very large picture is painted smaller and then enlarged.
+    """
+    factor = _LARGEST_SIDE / max(width, height)
+    if factor < 1:
+        small = _blended(latent, index, max(int(width * factor), 1), max(int(height * factor), 1))
+        return resized(small, width, height)
     if latent.pixels is None:
         below: Array = np.full((height, width, 3), np.float32(0.5), dtype=np.float32)
     else:

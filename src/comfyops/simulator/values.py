@@ -8,6 +8,7 @@ nobody changes one in place (`frozen_array` makes arrays read-only).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from random import Random
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     Array: TypeAlias = npt.NDArray[np.float32]
 
 T = TypeVar("T")
+
+_LARGEST = 4 * 2**30  # bytes of one array
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,6 @@ class Latent:
     batch: int = 1
     frames: int = 0
     seconds: float = 0.0
-    scale: int = 8  # pixels per latent cell
     channels: int = 4
     kind: str = "image"  # image, video, audio, 3d
     pixels: Array | None = None
@@ -188,6 +190,16 @@ def frozen_array(array: Any) -> Array:
         result = result.view()
         result.flags.writeable = False
     return result
+
+
+def check_size(*shape: int) -> None:
+    """See that an array of float32 of this shape is one that a test machine can hold.
+
+    Raises MemoryError for more than 4 GiB.
+    """
+    size = 4 * math.prod(max(side, 1) for side in shape)
+    if size > _LARGEST:
+        raise MemoryError(f"A simulated array of shape {shape} would take {size / 2**30:.1f} GiB; the limit is 4 GiB")
 
 
 def fingerprint(*values: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from comfyops.simulator.call import NodeFunction
 from comfyops.simulator.nodes.define import computed, grown, listed
 from comfyops.simulator.nodes.resize import scaled
+from comfyops.simulator.values import check_size
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
@@ -41,6 +42,7 @@ def joined(images: list[Array]) -> Array:
 
 def empty_image(width: int, height: int, batch_size: int = 1, color: int = 0) -> Array:
     """Pictures of one colour, 0xRRGGBB."""
+    check_size(batch_size, height, width, 3)
     parts = [(color >> shift & 0xFF) / 255 for shift in (16, 8, 0)]
     return np.full((batch_size, height, width, 3), np.asarray(parts, dtype=np.float32))
 
@@ -166,6 +168,7 @@ def batch_images(images: Mapping[str, Array]) -> Array:
 
 def repeat(image: Array, amount: int) -> Array:
     """RepeatImageBatch."""
+    check_size(amount, *image.shape)
     return np.repeat(image[None], amount, axis=0).reshape(-1, *image.shape[1:])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from comfyops.simulator.call import NodeFunction
 from comfyops.simulator.nodes.define import computed, grown
 from comfyops.simulator.nodes.resize import scaled
+from comfyops.simulator.values import check_size
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
@@ -24,6 +25,7 @@ def batched(mask: Array) -> Array:
 
 def solid(value: float, width: int, height: int) -> Array:
     """SolidMask."""
+    check_size(height, width)
     return np.full((1, height, width), value, dtype=np.float32)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from comfyops.simulator.values import check_size
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -27,6 +29,7 @@ def scaled(image: Array, width: int, height: int, method: str = "bilinear", crop
         image = _centre_shape(image, width, height)
     if image.shape[1:3] == (height, width):
         return image
+    check_size(len(image), height, width, *image.shape[3:])
     if method == "lanczos":
         return _lanczos(image, width, height)
     return _along(_along(image, 1, height, method), 2, width, method)

@@ -13,7 +13,7 @@ from comfyops.simulator.call import NodeCall, NodeFunction, NodeResult
 from comfyops.simulator.nodes.define import computed
 from comfyops.simulator.nodes.places import input_path, metadata, place_for, temp_prefix
 from comfyops.simulator.nodes.save import passed_on
-from comfyops.simulator.values import Audio, Draws, frozen_array
+from comfyops.simulator.values import Audio, Draws, check_size, frozen_array
 
 if TYPE_CHECKING:
     from comfyops.simulator.values import Array
@@ -56,6 +56,7 @@ def load_audio(call: NodeCall, audio: str) -> Audio:
 
 def empty_audio(duration: float, sample_rate: int = _RATE, channels: int = 2) -> Audio:
     """EmptyAudio: silence."""
+    check_size(channels, round(duration * sample_rate))
     return Audio(frozen_array(np.zeros((channels, round(duration * sample_rate)), dtype=np.float32)), sample_rate)
 
 

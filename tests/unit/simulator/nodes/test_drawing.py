@@ -256,3 +256,16 @@ async def test_drawing_is_quick_and_leaves_the_event_loop_free(tmp_path: Path) -
     large = min([await asyncio.to_thread(seconds, 1024) for _ in range(3)])
     assert small < 1.0
     assert large < 3.0
+
+
+async def test_sizes_beyond_reason_fail_and_do_not_fill_the_memory(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with pytest.raises(MemoryError, match="GiB"):
+        await bench.run("VAEDecode", samples=Latent(16384, 16384, 64), vae=None)
+    with pytest.raises(MemoryError, match="GiB"):
+        await bench.run("EmptyImage", width=16384, height=16384, batch_size=64, color=0)
+
+
+def test_a_very_large_picture_is_painted_smaller_and_enlarged() -> None:
+    layer = Layer("hills", "m", 1, 20, 7.0, fingerprint("x"))
+    assert draw(Latent(2560, 64, layers=(layer,))).shape == (1, 64, 2560, 3)
