@@ -109,7 +109,7 @@ class Machine:
         try:
             while True:
                 await self._work_once()
-        except (WorkerDiedError, TypeError) as error:
+        except WorkerDiedError as error:
             self.say(f"the simulated worker died: {error}")
         except ProcessExitError as error:
             self.say(f"the simulated process exits: {error}")
@@ -121,7 +121,10 @@ class Machine:
         _log.info(text)
 
     async def _work_once(self) -> None:
-        item = await self.queue.take()
+        try:
+            item = await self.queue.take()
+        except TypeError as error:
+            raise WorkerDiedError("two prompts of the same number and id cannot be compared") from error
         if self.settings.faults.dead_worker:
             raise WorkerDiedError("it was asked for")
         self.interrupt.reset()

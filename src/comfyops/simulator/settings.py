@@ -18,7 +18,9 @@ class Faults:
     slow_factor: float = 1.0  # every simulated duration is multiplied by this
     drop_sockets_after: int = 0  # close every websocket after this many messages to it (0 = never)
     die_mid_run: bool = False  # close the server while the first run is under way
-    forget_after_runs: int = 0  # behave as restarted (queue, history and numbers gone) after this many runs
+    forget_after_runs: int = (
+        0  # after this many runs, once: queue, history (the last run included) and numbers are gone
+    )
     dead_worker: bool = False  # accept jobs and never run one, while HTTP answers
     corrupt_output: bool = False  # saved files are cut short
 
@@ -34,14 +36,10 @@ class SimulatorSettings:
     seconds_per_step: float = 0.0  # sampling time of one step
     seconds_per_node: float = 0.0  # time of any other node
     model_load_seconds: float = 0.0  # time to load a model file that is not resident
-    model_bytes: Mapping[str, int] = field(
-        default_factory=dict
-    )  # VRAM by file name; others take model_bytes_default
+    model_bytes: Mapping[str, int] = field(default_factory=dict)  # VRAM by file name; others take model_bytes_default
     model_bytes_default: int = 2 * 1024**3
     vram_bytes: int = 24 * 1024**3
-    models: Mapping[str, tuple[str, ...]] | None = (
-        None  # folder -> files; None = the inventory in `models.py`
-    )
+    models: Mapping[str, tuple[str, ...]] | None = None  # folder -> files; None = the inventory in `models.py`
     types: NodeTypes | None = None  # node facts; None = those that come with the version
     previews: bool = False  # send a preview picture per step, as with --preview-method
     faithful_poison: bool = False  # break on the prompts that break the real server
