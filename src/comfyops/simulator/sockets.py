@@ -83,6 +83,8 @@ class Sockets:
 
     def publish_json(self, event: str, data: Any, client_id: object = None) -> None:
         """Send {"type", "data"} to one client, or to all where the client id is None."""
+        if self._shared is None and not self._receivers(client_id):
+            return  # progress of long graphs is large; nobody would read it
         self._publish(json.dumps({"type": event, "data": data}), client_id)
 
     def publish_bytes(self, event: int, data: bytes, client_id: object = None) -> None:
