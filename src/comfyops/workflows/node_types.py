@@ -83,7 +83,10 @@ class OutputType:
 
 @dataclass(frozen=True, slots=True)
 class NodeType:
-    """What one class of nodes takes and gives. `inputs` are in the order of the editor, dynamic ones unexpanded."""
+    """What one class of nodes takes and gives. `inputs` are in the order of the editor, dynamic ones unexpanded.
+
+    `is_dynamic` tells whether the inputs depend on the values given (dynamic combos, autogrow).
+    """
 
     name: str
     display_name: str
@@ -98,12 +101,8 @@ class NodeType:
     is_api_node: bool
     deprecated: bool
     experimental: bool
+    is_dynamic: bool
     raw: Mapping[str, Any] = field(repr=False, compare=False)
-
-    @property
-    def is_dynamic(self) -> bool:
-        """Whether the inputs depend on the values given (dynamic combos, autogrow)."""
-        return any(item.kind in DYNAMIC_TYPES for item in self.inputs)
 
     def input(self, name: str) -> InputType | None:
         """The declared input of this name, None where there is none (also for the parts of dynamic inputs)."""
@@ -265,6 +264,7 @@ def _node_type(name: str, raw: Mapping[str, Any]) -> NodeType:
         is_api_node=bool(raw.get("api_node")),
         deprecated=bool(raw.get("deprecated")),
         experimental=bool(raw.get("experimental")),
+        is_dynamic=any(item.kind in DYNAMIC_TYPES for item in inputs),
         raw=raw,
     )
 

@@ -99,7 +99,7 @@ def _input_warnings(node: Node, types: NodeTypes) -> Iterator[Problem]:
                 yield _undeclared(node, name, value, node_type.input(name), declared)
         elif type(value) is not Link and not isinstance(value, tuple):
             yield from _value_warnings(node, item, value, types)
-    for item in node_type.inputs:
+    for item in node_type.inputs if node_type.is_dynamic else ():
         if item.kind == DYNAMIC_COMBO and item.required and item.name not in given:
             words = f"{_at(node, item.name)}: it is not given; the server accepts that, but the run fails."
             yield Problem(node.id, item.name, "will_fail", Severity.WARNING, words)
