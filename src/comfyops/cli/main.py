@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command of this process and exit."""
@@ -37,14 +39,14 @@ def _run(argv: list[str]) -> int:
     try:
         from comfyops.cli import output
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     as_json = "--json" in _before_dashes(argv)
     try:
         result = _invoke(argv)
-    except KeyboardInterrupt:
-        return output.interrupted(as_json=as_json, command=_command(argv))
     except Exception as error:  # noqa: BLE001 (the one place where nothing may get through)
         return output.failed(error, as_json=as_json, command=_command(argv))
+    if result == _INTERRUPTED:  # which is what Typer makes of a KeyboardInterrupt
+        return output.interrupted(as_json=as_json, command=_command(argv))
     return output.emit(result, as_json=as_json)
 
 

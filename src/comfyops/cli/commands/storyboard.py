@@ -26,7 +26,7 @@ from comfyops.execution.results import RenderReport
 from comfyops.storyboard import loading
 from comfyops.storyboard.planning import PanelPlan, plan
 from comfyops.storyboard.project import Project
-from comfyops.support.files import write_text
+from comfyops.support.files import check_folder, write_text
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 from comfyops.workflows.validate import validate as validate_graph
@@ -62,8 +62,8 @@ def init(
     if path.exists() and not force:
         raise UsageError(f"{path} exists already.", hint="Choose another name, or write over it with --force.")
     write_text(path, loading.template())
-    notes = [f"render it with: comfyops storyboard render {path}"]
-    return Result("storyboard init", {"file": path}, [str(path)], notes)
+    notes = [f"render it with: comfyops storyboard render {escape(str(path))}"]
+    return Result("storyboard init", {"file": path}, [escape(str(path))], notes)
 
 
 @app.command()
@@ -99,6 +99,7 @@ def render(
     project = loading.load(path)
     chosen = settings(server=server, token=token, api_prefix=api_prefix)
     folder = output or chosen.output / project.id
+    check_folder(folder)
     report = wait_for(_render(project, chosen, folder, parallel=parallel, force=force, quiet=as_json))
     return _rendered("storyboard render", report)
 
@@ -112,7 +113,7 @@ def show(
     record = read_record(path) if path.is_dir() else None
     if record is not None:
         lines = (f"{item.id}  {item.state}  seed {item.seed}  {escape(item.picture)}" for item in record.panels)
-        return Result("storyboard show", record, lines, [f"{record.title}, rendered on {record.backend}"])
+        return Result("storyboard show", record, lines, [f"{escape(record.title)}, rendered on {escape(record.backend)}"])
     project = loading.load(path)
     return Result("storyboard show", project, _project_lines(project))
 
@@ -133,6 +134,7 @@ def demo(
     given = config.given_server() if server is None else server
     chosen = settings(server=given, token=token, api_prefix=api_prefix)
     project = loading.demo()
+    check_folder(output)
     report = wait_for(
         _render(project, chosen, output, parallel=parallel, force=force, quiet=as_json, simulate=given is None)
     )
@@ -204,5 +206,5 @@ def _rendered(command: str, report: RenderReport) -> Result:
     made, kept = report.count(PanelState.RENDERED), report.count(PanelState.KEPT)
     failed = len(report.panels) - made - kept
     notes = [f"{made} rendered, {kept} unchanged, {failed} failed, in {report.seconds:.1f} s"]
-    lines = [f"contact sheet: {report.contact_sheet}", f"report:        {report.html}"]
+    lines = [f"contact sheet: {escape(str(report.contact_sheet))}", f"report:        {escape(str(report.html))}"]
     return Result(command, data, lines, notes, exit_code=0 if report.ok else 1)
