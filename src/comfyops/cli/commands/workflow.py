@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from comfyops import app as parts
+from comfyops.cli.commands import workflow_convert
 from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
 from comfyops.cli.output import Result
 from comfyops.errors import InputError, MissingFileError
@@ -21,7 +22,8 @@ from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 from comfyops.workflows.validate import Report, report
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check and look at workflow files.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check, look at and convert workflow files.")
+app.command("convert")(workflow_convert.run)
 
 _COLOURS = {Severity.ERROR: "red", Severity.DANGER: "magenta", Severity.WARNING: "yellow"}
 Files = Annotated[list[Path], typer.Argument(help="Workflow files (API format, or PNG with one inside) or folders.")]
