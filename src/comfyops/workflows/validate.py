@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from comfyops.workflows.custom_checks import MODERN_CHECKS, FileExists
+from comfyops.workflows.cautions import cautions
+from comfyops.workflows.custom_checks import FileExists
 from comfyops.workflows.dangers import dangers, request_problems
-from comfyops.workflows.dynamic_inputs import expand
-from comfyops.workflows.explain import nearest, nearest_choice, problems_of, refusal
-from comfyops.workflows.graph import Graph, Link, Node
-from comfyops.workflows.node_types import DYNAMIC_COMBO, InputType, NodeTypes
+from comfyops.workflows.explain import problems_of, refusal
+from comfyops.workflows.graph import Graph
+from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 from comfyops.workflows.server_checks import Verdict, check
 
@@ -58,7 +58,7 @@ def report(
     if verdict.accepted:
         problems += dangers(graph)
     if verdict.accepted or verdict.node_faults or verdict.silent_cycle:
-        problems += _warnings(verdict, types)
+        problems += cautions(verdict.graph, types)
     order = list(Severity)
     return Report(tuple(sorted(problems, key=lambda problem: order.index(problem.severity))))
 
@@ -74,65 +74,3 @@ def _errors(verdict: Verdict, types: NodeTypes) -> Iterator[Problem]:
     for node_id, faults in verdict.node_faults.items():
         for fault in faults:
             yield from problems_of(fault, node_id, verdict.graph, types)
-
-
-def _warnings(verdict: Verdict, types: NodeTypes) -> Iterator[Problem]:
-    graph = verdict.graph
-    needed = graph.upstream(node.id for node in graph if types[node.class_type or ""].is_output)
-    for node in graph:
-        if node.id not in needed:
-            words = f"Node {node.id} ({node.class_type}) is needed by no output, so it does not run."
-            yield Problem(node.id, "", "unused_node", Severity.WARNING, words)
-        elif node.inputs is not None:
-            yield from _input_warnings(node, types)
-
-
-def _input_warnings(node: Node, types: NodeTypes) -> Iterator[Problem]:
-    node_type = types[node.class_type or ""]
-    given = node.inputs or {}
-    inputs = expand(node_type, given, modern=types.is_modern) if node_type.is_dynamic else node_type.inputs
-    declared = {item.name: item for item in inputs}
-    for name, value in given.items():
-        item = declared.get(name)
-        if item is None:
-            if name not in node_type.hidden and node.class_type != "CustomCombo":
-                yield _undeclared(node, name, value, node_type.input(name), declared)
-        elif type(value) is not Link and not isinstance(value, tuple):
-            yield from _value_warnings(node, item, value, types)
-    for item in node_type.inputs if node_type.is_dynamic else ():
-        if item.kind == DYNAMIC_COMBO and item.required and item.name not in given:
-            words = f"{_at(node, item.name)}: it is not given; the server accepts that, but the run fails."
-            yield Problem(node.id, item.name, "will_fail", Severity.WARNING, words)
-
-
-def _undeclared(
-    node: Node, name: str, value: object, dynamic: InputType | None, declared: Mapping[str, InputType]
-) -> Problem:
-    if dynamic is not None and dynamic.choices is not None:
-        near = nearest_choice(value, dynamic.choices)
-        words = f"{_at(node, name)}: {value!r} is not one of its values; the server accepts that, but the run fails."
-        return Problem(node.id, name, "will_fail", Severity.WARNING, words, near)
-    near = nearest(name, declared)
-    words = f"{_at(node, name)}: the class has no such input, so it is ignored."
-    return Problem(node.id, name, "unknown_input", Severity.WARNING, words, near)
-
-
-def _value_warnings(node: Node, item: InputType, value: object, types: NodeTypes) -> Iterator[Problem]:
-    class_type = node.class_type or ""
-    if not types.files_known and types.folder(class_type, item.name):
-        folder = types.folder(class_type, item.name)
-        words = f"{_at(node, item.name)}: whether a server has {value!r} in its folder {folder!r} is not known offline."
-        yield Problem(node.id, item.name, "file_not_checked", Severity.WARNING, words)
-    elif not item.is_widget and item.kind.isupper() and item.kind in _SOCKETS:
-        words = f"{_at(node, item.name)}: it wants a link to {item.kind}, not a value; the run will fail."
-        yield Problem(node.id, item.name, "will_fail", Severity.WARNING, words)
-    elif class_type in MODERN_CHECKS and types.files_known and item.options.get("image_upload"):
-        words = f"{_at(node, item.name)}: whether the server has the file {value!r} is only known there."
-        yield Problem(node.id, item.name, "file_not_checked", Severity.WARNING, words)
-
-
-def _at(node: Node, name: str) -> str:
-    return f"Node {node.id} ({node.class_type}), input {name!r}"
-
-
-_SOCKETS = frozenset({"IMAGE", "MASK", "LATENT", "MODEL", "CLIP", "VAE", "CONDITIONING", "AUDIO", "VIDEO"})
