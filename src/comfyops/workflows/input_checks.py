@@ -44,7 +44,7 @@ class CheckError(Exception):
 class InputCheck:
     """The prepared check of one declared input; `free` ones skip range and list."""
 
-    __slots__ = ("choices", "convert", "high", "kind", "low", "multiselect", "name", "required", "spec")
+    __slots__ = ("choices", "convert", "high", "kind", "low", "multiselect", "name", "required", "spec", "words")
 
     def __init__(self, item: InputType, *, free: bool, files_unknown: bool) -> None:
         options = item.options
@@ -57,6 +57,7 @@ class InputCheck:
         self.high = None if free else options.get("max")
         listed = item.kind == "COMBO" and not free and not files_unknown
         self.choices: Sequence[Any] | None = item.choices if listed else None
+        self.words = frozenset(item for item in self.choices or () if type(item) is str)
         self.multiselect = bool(options.get("multiselect"))
 
     def fault(self, value: Value) -> Fault | None:
@@ -64,6 +65,10 @@ class InputCheck:
 
         Raises CheckError where the server's check would raise.
         """
+        if type(value) is self.convert:
+            return None if self.low is None and self.high is None else self._out_of_range(value)
+        if type(value) is str and value in self.words:
+            return None
         value = unwrapped(value)
         plain: Any = value if value is None or type(value) in (str, int, float, bool) else from_value(value)
         if self.convert is not None:
