@@ -86,7 +86,8 @@ def _doubtful(node: Node, item: InputType, value: object, types: NodeTypes) -> P
         words = f"{_at(node, item.name)}: it wants a link to {item.kind}, not a value; the run will fail."
         return Problem(node.id, item.name, "will_fail", Severity.WARNING, words)
     folder = types.folder(node.class_type or "", item.name) or "input"
-    words = f"{_at(node, item.name)}: whether the server has {value!r} in its folder {folder!r} is not known here."
+    known = "only known there" if types.files_known else "not known offline"
+    words = f"{_at(node, item.name)}: whether a server has {value!r} in its folder {folder!r} is {known}."
     return Problem(node.id, item.name, "file_not_checked", Severity.WARNING, words)
 
 
