@@ -1,0 +1,175 @@
+"""What is asked of an advanced workflow and what it gives: capabilities, requests, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any
+
+from PIL.Image import Image
+
+from comfyops.errors import InputError
+
+QUALITY_MODES = ("fast", "balanced", "quality")
+
+
+class WorkflowValidationError(InputError):
+    """A request that no workflow can take; `workflow_name` is "" where none was chosen yet."""
+
+    code = "workflow_request"
+    hint = "See the fields of WorkflowRequest in docs/storycore.md."
+
+    def __init__(self, workflow_name: str, message: str, request: WorkflowRequest | None = None, **facts: Any) -> None:
+        super().__init__(message, workflow=workflow_name, **facts)
+        self.workflow_name = workflow_name
+        self.request = request
+
+
+class WorkflowType(StrEnum):
+    """What a workflow makes."""
+
+    VIDEO = "video"
+    IMAGE = "image"
+
+    @classmethod
+    def of(cls, value: WorkflowType | str) -> WorkflowType:
+        """The type with this name, in any case. Raises WorkflowValidationError."""
+        try:
+            return cls(str(value).strip().lower())
+        except ValueError:
+            raise WorkflowValidationError("", f"A workflow is of type video or image, not {value!r}.") from None
+
+
+class WorkflowCapability(StrEnum):
+    """What a workflow can do."""
+
+    TEXT_TO_VIDEO = "text_to_video"
+    IMAGE_TO_VIDEO = "image_to_video"
+    VIDEO_INPAINTING = "video_inpainting"
+    ALPHA_VIDEO = "alpha_video"
+    VIDEO_GENERATION = "video_generation"
+    TEXT_TO_IMAGE = "text_to_image"
+    IMAGE_EDITING = "image_editing"
+    IMAGE_RELIGHTING = "image_relighting"
+    LAYERED_GENERATION = "layered_generation"
+    ANIME_GENERATION = "anime_generation"
+    SUPER_RESOLUTION = "super_resolution"
+    INPAINTING = "inpainting"
+
+    @classmethod
+    def of(
+        cls, value: WorkflowCapability | str, workflow_type: WorkflowType = WorkflowType.VIDEO
+    ) -> WorkflowCapability:
+        """The capability with this name, in any case; INPAINTING of a video is VIDEO_INPAINTING.
+
+        Raises WorkflowValidationError.
+        """
+        word = str(value).strip().lower()
+        if word not in set(cls):
+            near = get_close_matches(word, list(cls), 1)
+            more = f"; did you mean {near[0].upper()}?" if near else "."
+            raise WorkflowValidationError("", f"There is no capability {value!r}{more}")
+        found = cls(word)
+        if found is cls.INPAINTING and workflow_type is WorkflowType.VIDEO:
+            return cls.VIDEO_INPAINTING
+        return found
+
+
+@dataclass
+class WorkflowRequest:
+    """What is wanted.
+
+    `capabilities` and `capabilities_required` are two names of one list, as text or enum. `prompt` may stand in
+    `parameters` instead; other parameters are negative_prompt, width, height, num_frames, fps, steps, cfg_scale, seed,
+    sampler, scheduler, and those of docs/storycore.md. `priority` is 1 to 10: a higher one is served before those that
+    wait, 9 and 10 also before what waits in the server's queue. `max_inference_time` is in seconds from when its turn
+    has come. `output_resolution` is (width, height). `resilient` allows a smaller result where the asked one fails.
+    Raises WorkflowValidationError for values that cannot be.
+    """
+
+    prompt: str = ""
+    workflow_type: WorkflowType | str = WorkflowType.VIDEO
+    capabilities_required: list[Any] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    priority: int = 5
+    input_image: Any = None
+    reference_images: list[Any] = field(default_factory=list)
+    mask: Any = None
+    quality_mode: str = "balanced"
+    max_inference_time: float | None = None
+    output_resolution: tuple[int, int] | None = None
+    output_format: str = "default"
+    capabilities: Iterable[Any] | None = None
+    resilient: bool = False
+
+    def __post_init__(self) -> None:
+        self.workflow_type = WorkflowType.of(self.workflow_type)
+        wanted = [*_listed(self.capabilities_required), *_listed(self.capabilities)]
+        named = [WorkflowCapability.of(item, self.workflow_type) for item in wanted]
+        self.capabilities_required = list(dict.fromkeys(named))
+        self.capabilities = self.capabilities_required
+        self.prompt = self.prompt or str(self.parameters.get("prompt") or "")
+        self.resilient = self.resilient or bool(self.parameters.get("resilient", False))
+        if not 1 <= self.priority <= 10:
+            raise WorkflowValidationError("", f"A priority is between 1 and 10, not {self.priority}.", self)
+        if self.quality_mode not in QUALITY_MODES:
+            message = f"quality_mode is one of {', '.join(QUALITY_MODES)}, not {self.quality_mode!r}."
+            raise WorkflowValidationError("", message, self)
+        if self.max_inference_time is not None and self.max_inference_time <= 0:
+            raise WorkflowValidationError("", "max_inference_time must be more than 0 seconds.", self)
+
+    @property
+    def kind(self) -> WorkflowType:
+        """The workflow type as an enum."""
+        return WorkflowType.of(self.workflow_type)
+
+    def needs(self) -> tuple[WorkflowCapability, ...]:
+        """What it asks for; without any capability, plain generation of its type."""
+        if self.capabilities_required:
+            return tuple(WorkflowCapability.of(item, self.kind) for item in self.capabilities_required)
+        video = WorkflowCapability.IMAGE_TO_VIDEO if self.input_image else WorkflowCapability.TEXT_TO_VIDEO
+        return (video if self.kind is WorkflowType.VIDEO else WorkflowCapability.TEXT_TO_IMAGE,)
+
+    def size(self) -> tuple[int | None, int | None]:
+        """(width, height): `output_resolution`, else the parameters; None where not given."""
+        if self.output_resolution:
+            return self.output_resolution
+        return self.parameters.get("width"), self.parameters.get("height")
+
+
+@dataclass
+class WorkflowResult:
+    """How it ended. `frames` are pictures, decoded when they are asked for; `execution_time` is in seconds.
+
+    `memory_used` is the server's video memory in use at the end, in GB. `metadata["engine"]` says what made the result,
+    `metadata["simulated"]` whether that was a simulator.
+    """
+
+    success: bool
+    output_path: str | None = None
+    output_paths: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    error_message: str | None = None
+    execution_time: float = 0.0
+    memory_used: float = 0.0
+    quality_metrics: dict[str, float] = field(default_factory=dict)
+    frames: Sequence[Image] = ()
+
+
+@dataclass(frozen=True)
+class WorkflowCapabilityScore:
+    """How well a workflow suits a request, 0 to 1; `confidence` tells how far that was measured."""
+
+    workflow_name: str
+    capability: WorkflowCapability
+    score: float
+    confidence: float
+    reasoning: str = ""
+
+
+def _listed(value: Iterable[Any] | str | None) -> Iterable[Any]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
