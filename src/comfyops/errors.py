@@ -10,6 +10,8 @@
      │   ├─ NoWorkflowError        a picture that carries no workflow
      │   ├─ NodeFactsError         not the answer of GET /object_info
      │   ├─ UnknownInputError      --set names a node or input that is not there
+     │   ├─ InvalidValueError      a value that an input of a workflow does not take
+     │   ├─ UnknownTemplateError   no workflow of this name in the library
      │   ├─ UnknownClassError      no node class of this name
      │   ├─ InvalidWorkflowError   a server would refuse it; carries the problems
      │   ├─ StoryboardError        a storyboard or project file says something impossible
@@ -115,7 +117,21 @@ class UnknownInputError(InputError):
     """A value is set for a node or input that is not there."""
 
     code = "unknown_input"
-    hint = "See the names with `comfyops workflow show FILE`."
+    hint = "See the names with `comfyops workflow inputs FILE`, every node's with `comfyops workflow show FILE`."
+
+
+class InvalidValueError(InputError):
+    """A value that an input of a workflow does not take."""
+
+    code = "invalid_value"
+    hint = "See types, ranges and choices with `comfyops workflow inputs FILE`."
+
+
+class UnknownTemplateError(InputError):
+    """There is no workflow of this name in the library."""
+
+    code = "unknown_template"
+    hint = "List them with `comfyops templates ls`, or find one with `comfyops templates search TEXT`."
 
 
 class UnknownClassError(InputError):
