@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from comfyops.errors import StoryboardError
 from comfyops.storyboard import fields as f
-from comfyops.storyboard import seeds, yaml_text
+from comfyops.storyboard import seeds
 from comfyops.storyboard.project import (
     Character,
     ControlNet,
@@ -30,6 +30,7 @@ from comfyops.storyboard.project import (
     Shot,
     StyleAnchor,
 )
+from comfyops.support import yaml_text
 from comfyops.support.files import read_bytes
 
 MAX_BYTES = 4 * 1024 * 1024

@@ -6,9 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from comfyops.storyboard import yaml_text
 from comfyops.storyboard.project import Panel, Project, Sequence, Shot
 from comfyops.storyboard.sizes import Ratio, Size
+from comfyops.support import yaml_text
 
 
 def dumps(project: Project, folder: Path) -> str:
