@@ -6,7 +6,7 @@ the order of a set, which changes from start to start, this one goes through all
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ from comfyops.workflows.custom_checks import MODERN_CHECKS, OLDER_CHECKS, CheckC
 from comfyops.workflows.dynamic_inputs import expand
 from comfyops.workflows.graph import Graph, Link, Node, Value
 from comfyops.workflows.input_checks import CheckError, Fault, InputCheck, link_parts, types_match, unwrapped
-from comfyops.workflows.node_types import NodeType, NodeTypes
+from comfyops.workflows.node_types import InputType, NodeType, NodeTypes
 from comfyops.workflows.replacements import ReplacementCrash, replace_classes
 
 DEEPEST = 984
@@ -74,6 +74,20 @@ def check(
     if not outputs:
         return _refused(graph, Fault("prompt_no_outputs", "Prompt has no outputs", ""))
     return _Checker(graph, types, file_exists).verdict(outputs)
+
+
+def prepared(types: NodeTypes, node_type: NodeType, inputs: Iterable[InputType]) -> tuple[InputCheck, ...]:
+    """The checks of these inputs of a class, as a server with these node types makes them."""
+    custom = (MODERN_CHECKS if types.is_modern else OLDER_CHECKS).get(node_type.name)
+    folders = {} if types.files_known else types.folders.get(node_type.name, {})
+    return tuple(
+        InputCheck(
+            item,
+            free=custom is not None and (custom.skips is None or item.name in custom.skips),
+            files_unknown=item.name in folders,
+        )
+        for item in inputs
+    )
 
 
 def _refused(graph: Graph, error: Fault) -> Verdict:
@@ -243,23 +257,11 @@ class _Checker:
 
     def _plan(self, node_type: NodeType, given: Mapping[str, Value]) -> tuple[InputCheck, ...]:
         if node_type.is_dynamic:
-            return self._prepare(node_type, expand(node_type, given, modern=self.modern))
+            return prepared(self.types, node_type, expand(node_type, given, modern=self.modern))
         plan = self.plans.get(node_type.name)
         if plan is None:
-            plan = self.plans[node_type.name] = self._prepare(node_type, node_type.inputs)
+            plan = self.plans[node_type.name] = prepared(self.types, node_type, node_type.inputs)
         return plan
-
-    def _prepare(self, node_type: NodeType, inputs: Any) -> tuple[InputCheck, ...]:
-        custom = self.custom.get(node_type.name)
-        folders = {} if self.types.files_known else self.types.folders.get(node_type.name, {})
-        return tuple(
-            InputCheck(
-                item,
-                free=custom is not None and (custom.skips is None or item.name in custom.skips),
-                files_unknown=item.name in folders,
-            )
-            for item in inputs
-        )
 
     def _source(self, item: InputCheck, value: tuple[Any, ...], class_type: str) -> str | Fault | _Raised:
         """The id of the node that a link comes from, or what is wrong with the link."""
