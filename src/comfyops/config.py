@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from comfyops.errors import UsageError
 
+_DAY = 86_400.0  # seconds
+
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 
 
@@ -38,10 +40,11 @@ class Settings(BaseSettings):
     )
     token: SecretStr | None = Field(default=None, description="Token sent to the server as `Authorization: Bearer`.")
     api_prefix: str = Field(default="", description="Path put before the server's routes, such as /api.")
-    timeout: float = Field(default=30.0, gt=0, description="Seconds to wait for one HTTP answer.")
+    timeout: float = Field(default=30.0, gt=0, le=_DAY, description="Seconds to wait for one HTTP answer.")
     stall_timeout: float = Field(
         default=600.0,
         gt=0,
+        le=_DAY,
         description="Seconds without any progress after which a server counts as stalled.",
     )
     output: Path = Field(default=Path("comfyops-output"), description="Folder that results are written to.")
@@ -81,4 +84,10 @@ def _checked(make: Callable[[], Settings]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).lower().removeprefix("comfyops_")
-        raise UsageError(f"The setting {name!r} is wrong: {first['msg'].lower()}.") from error
+        raise UsageError(f"The setting {name!r} is wrong: {first['msg'].lower()}.", hint=_hint(name)) from error
+    except UnicodeDecodeError as error:
+        raise UsageError("The file .env is not text in UTF-8.", hint="Write it anew, or remove it.") from error
+
+
+def _hint(name: str) -> str:
+    return f"It comes from an option, from COMFYOPS_{name.upper()}, or from the file .env."
