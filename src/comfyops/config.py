@@ -48,6 +48,7 @@ class Settings(BaseSettings):
         description="Seconds without any progress after which a server counts as stalled.",
     )
     output: Path = Field(default=Path("comfyops-output"), description="Folder that results are written to.")
+    home: Path = Field(default=Path("~/.comfyops"), description="Folder for what is remembered, such as times of runs.")
 
 
 def debugging() -> bool:

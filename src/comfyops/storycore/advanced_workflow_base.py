@@ -20,6 +20,7 @@ from comfyops.storycore.workflow_values import (
     WorkflowResult,
     WorkflowType,
     WorkflowValidationError,
+    to_capability,
 )
 from comfyops.workflows.node_types import NodeTypes
 
@@ -137,7 +138,7 @@ class BaseAdvancedWorkflow(ABC):
         self, capability: WorkflowCapability | str, request: WorkflowRequest
     ) -> WorkflowCapabilityScore:
         """0 where it lacks the capability, else its assumed quality, a little more for a resolution it is made for."""
-        wanted = WorkflowCapability.of(capability, self.workflow_type)
+        wanted = to_capability(capability, self.workflow_type)
         if wanted not in self.abilities():
             return WorkflowCapabilityScore(self.name, wanted, 0.0, 1.0, f"{self.name} has no {wanted.name}.")
         fits = request.size() in [tuple(size) for size in self.supported_resolutions]
@@ -171,4 +172,4 @@ class BaseAdvancedWorkflow(ABC):
 
 def named_capabilities(values: Iterable[Any], workflow_type: WorkflowType) -> frozenset[WorkflowCapability]:
     """Capabilities in either spelling as enums. Raises WorkflowValidationError."""
-    return frozenset(WorkflowCapability.of(item, workflow_type) for item in values)
+    return frozenset(to_capability(item, workflow_type) for item in values)

@@ -12,7 +12,7 @@ from typing import Any
 from comfyops.errors import UsageError
 from comfyops.storycore.advanced_workflow_base import BaseAdvancedWorkflow, named_capabilities
 from comfyops.storycore.discovery import installed_classes, workflow_classes
-from comfyops.storycore.workflow_values import WorkflowCapability, WorkflowType, WorkflowValidationError
+from comfyops.storycore.workflow_values import WorkflowCapability, WorkflowType, WorkflowValidationError, to_capability
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class AdvancedWorkflowRegistry:
             self._instances[key] = self._classes[key](name, category)
         return self._instances[key]
 
+    @property
     def keys(self) -> tuple[str, ...]:
         """Every workflow's key, in the order of registration."""
         return tuple(self._classes)
@@ -105,7 +106,7 @@ class AdvancedWorkflowRegistry:
         """Keys of the workflows that have a capability. INPAINTING means both kinds of it."""
         found = []
         for key in self._classes:
-            wanted = WorkflowCapability.of(capability, WorkflowType(key.split("/", 1)[0]))
+            wanted = to_capability(capability, WorkflowType(key.split("/", 1)[0]))
             if wanted in self.capabilities_of(key):
                 found.append(key)
         return found

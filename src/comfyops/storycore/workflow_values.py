@@ -11,6 +11,7 @@ from typing import Any
 from PIL.Image import Image
 
 from comfyops.errors import InputError
+from comfyops.workflows.capabilities import Capability
 
 QUALITY_MODES = ("fast", "balanced", "quality")
 
@@ -42,39 +43,24 @@ class WorkflowType(StrEnum):
             raise WorkflowValidationError("", f"A workflow is of type video or image, not {value!r}.") from None
 
 
-class WorkflowCapability(StrEnum):
-    """What a workflow can do."""
+WorkflowCapability = Capability
+"""What a workflow can do; StoryCore's name for it."""
 
-    TEXT_TO_VIDEO = "text_to_video"
-    IMAGE_TO_VIDEO = "image_to_video"
-    VIDEO_INPAINTING = "video_inpainting"
-    ALPHA_VIDEO = "alpha_video"
-    VIDEO_GENERATION = "video_generation"
-    TEXT_TO_IMAGE = "text_to_image"
-    IMAGE_EDITING = "image_editing"
-    IMAGE_RELIGHTING = "image_relighting"
-    LAYERED_GENERATION = "layered_generation"
-    ANIME_GENERATION = "anime_generation"
-    SUPER_RESOLUTION = "super_resolution"
-    INPAINTING = "inpainting"
 
-    @classmethod
-    def of(
-        cls, value: WorkflowCapability | str, workflow_type: WorkflowType = WorkflowType.VIDEO
-    ) -> WorkflowCapability:
-        """The capability with this name, in any case; INPAINTING of a video is VIDEO_INPAINTING.
+def to_capability(value: Capability | str, workflow_type: WorkflowType = WorkflowType.VIDEO) -> Capability:
+    """The capability with this name, in any case; INPAINTING of a video is VIDEO_INPAINTING.
 
-        Raises WorkflowValidationError.
-        """
-        word = str(value).strip().lower()
-        if word not in set(cls):
-            near = get_close_matches(word, list(cls), 1)
-            more = f"; did you mean {near[0].upper()}?" if near else "."
-            raise WorkflowValidationError("", f"There is no capability {value!r}{more}")
-        found = cls(word)
-        if found is cls.INPAINTING and workflow_type is WorkflowType.VIDEO:
-            return cls.VIDEO_INPAINTING
-        return found
+    Raises WorkflowValidationError.
+    """
+    word = str(value).strip().lower()
+    if word not in set(Capability):
+        near = get_close_matches(word, list(Capability), 1)
+        more = f"; did you mean {near[0].upper()}?" if near else "."
+        raise WorkflowValidationError("", f"There is no capability {value!r}{more}")
+    found = Capability(word)
+    if found is Capability.INPAINTING and workflow_type is WorkflowType.VIDEO:
+        return Capability.VIDEO_INPAINTING
+    return found
 
 
 @dataclass
@@ -107,8 +93,7 @@ class WorkflowRequest:
     def __post_init__(self) -> None:
         self.workflow_type = WorkflowType.of(self.workflow_type)
         wanted = [*_listed(self.capabilities_required), *_listed(self.capabilities)]
-        named = [WorkflowCapability.of(item, self.workflow_type) for item in wanted]
-        self.capabilities_required = list(dict.fromkeys(named))
+        self.capabilities_required = list(dict.fromkeys(to_capability(item, self.workflow_type) for item in wanted))
         self.capabilities = self.capabilities_required
         self.prompt = self.prompt or str(self.parameters.get("prompt") or "")
         self.resilient = self.resilient or bool(self.parameters.get("resilient", False))
@@ -125,10 +110,10 @@ class WorkflowRequest:
         """The workflow type as an enum."""
         return WorkflowType.of(self.workflow_type)
 
-    def needs(self) -> tuple[WorkflowCapability, ...]:
+    def needs(self) -> tuple[Capability, ...]:
         """What it asks for; without any capability, plain generation of its type."""
         if self.capabilities_required:
-            return tuple(WorkflowCapability.of(item, self.kind) for item in self.capabilities_required)
+            return tuple(to_capability(item, self.kind) for item in self.capabilities_required)
         video = WorkflowCapability.IMAGE_TO_VIDEO if self.input_image else WorkflowCapability.TEXT_TO_VIDEO
         return (video if self.kind is WorkflowType.VIDEO else WorkflowCapability.TEXT_TO_IMAGE,)
 
