@@ -14,7 +14,7 @@ from comfyops.workflows.tracing import Place, Tracer
 from comfyops.workflows.workflow_input import Encoding, InputKind, WorkflowInput
 
 _ORDER = (
-    *("prompt", "negative_prompt", "lyrics", "system_prompt"),
+    *("prompt", "negative_prompt", "lyrics", "mask_prompt", "system_prompt"),
     *("image", "mask", "video", "audio", "file"),
     *("width", "height", "aspect_ratio", "megapixels", "resolution", "size", "frames", "duration", "fps", "bpm"),
     *("batch_size", "seed", "steps", "cfg", "guidance", "denoise", "strength", "controlnet_strength"),
@@ -61,7 +61,7 @@ def named(graph: Graph, types: NodeTypes) -> tuple[WorkflowInput, ...]:
     tracer = Tracer(graph, types)
     groups = _groups(tracer)
     _name(groups, tracer)
-    found = [_input(group, tracer) for group in groups]
+    found = [one_input(group, tracer) for group in groups]
     return tuple(_with_aliases(sorted(found, key=_position), groups, tracer))
 
 
@@ -152,7 +152,8 @@ def _position(item: WorkflowInput) -> tuple[int, str]:
     return _ORDER.index(item.role) if item.role in _ORDER else len(_ORDER), ""
 
 
-def _input(group: Group, tracer: Tracer) -> WorkflowInput:
+def one_input(group: Group, tracer: Tracer) -> WorkflowInput:
+    """The input that a named group of candidates becomes."""
     first = group.items[0]
     declared = [
         item for place in _constraining(group) if (item := tracer.declared(place)) is not None and item.is_widget

@@ -45,7 +45,10 @@ def texts(tracer: Tracer) -> Iterator[Text]:
     """The texts with their roles, those that steer samplers first, positive before negative."""
     ends = sorted(_ends(tracer), key=_certainty)
     for place in ends:
-        yield from _conditioning(tracer, place, _role_of_end(place))
+        if _steers(tracer, place) or not any(_steers(tracer, other) for other in ends):
+            yield from _conditioning(tracer, place, _role_of_end(place))
+        else:
+            yield from _conditioning(tracer, place, "mask_prompt")
     for place in tracer.places():
         yield from _plain(tracer, place)
 
@@ -68,6 +71,12 @@ def _is_conditioning(node_type: NodeType | None, name: str) -> bool:
 
 def _role_of_end(place: Place) -> str:
     return _NEGATIVE if place.input.startswith("neg") else _POSITIVE
+
+
+def _steers(tracer: Tracer, place: Place) -> bool:
+    """Whether the conditioning steers what is made, rather than says what to look for in a picture."""
+    node_type = tracer.type_of(tracer.graph[place.node])
+    return node_type is None or not {"MASK", "BBOX", "BOUNDING_BOX"}.intersection(out.kind for out in node_type.outputs)
 
 
 def _certainty(place: Place) -> int:
@@ -97,8 +106,9 @@ def _further(tracer: Tracer, node: Node, slot: int, role: str) -> Iterator[tuple
     node_type = tracer.type_of(node)
     names = [name for name, _ in node.links() if _is_conditioning(node_type, name)]
     if {"positive", "negative"} <= set(names):
-        outputs = [out for out in (node_type.outputs if node_type else ()) if out.kind == "CONDITIONING"]
-        from_negative = slot == 1 and len(outputs) > 1
+        outputs = node_type.outputs if node_type else ()
+        steering = [at for at, out in enumerate(outputs) if out.kind == "CONDITIONING"]
+        from_negative = steering[1:2] == [slot]
         names = ["negative"] if from_negative else ["positive"]
         role = _NEGATIVE if from_negative else role
     yield from ((Place(node.id, name), role) for name in names)

@@ -135,7 +135,7 @@ def _declared_roles(tracer: Tracer, place: Place) -> Iterator[Candidate]:
     for item in found:
         named = role if item.direct else _indirect_role(tracer, role, item, alone=len(found) == 1)
         if named:
-            yield Candidate(named, item.place, place, rank)
+            yield Candidate(named, item.place, place if item.direct else item.place, rank)
 
 
 def _indirect_role(tracer: Tracer, role: str, item: Source, *, alone: bool) -> str:
@@ -232,7 +232,7 @@ def _medium(tracer: Tracer, place: Place) -> str:
         return "video"
     if options.get("audio_upload") or outputs[:1] == ["AUDIO"]:
         return "audio"
-    if outputs[:1] == ["MASK"]:
+    if outputs[:1] == ["MASK"] or leaf(place.input) == "mask":
         return "mask"
     return "image" if options.get("image_upload") or outputs[:1] == ["IMAGE"] else "file"
 
@@ -284,7 +284,7 @@ def informative_title(tracer: Tracer, node: Node) -> str:
     """The title a person gave the node, "" where it is only what its class is called."""
     node_type = tracer.type_of(node)
     usual = [node.class_type or "", node_type.display_name if node_type else ""]
-    title = node.title.strip()
+    title = unicodedata.normalize("NFKC", node.title).strip()
     outer, _, inner = title.partition("(")
     if title in usual or title.casefold() in _PLAIN_TITLES:
         return ""
