@@ -89,7 +89,7 @@ class UiFormatError(InputError):
     """A workflow in UI format where the API format is needed."""
 
     code = "ui_format"
-    hint = "Open it in ComfyUI and choose 'Export (API)'; from the next release on, `comfyops workflow convert` does it."
+    hint = "In ComfyUI choose 'Export (API)'; `comfyops workflow convert` will do it from the next release on."
 
 
 class WorkflowFormatError(InputError):

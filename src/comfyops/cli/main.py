@@ -43,10 +43,12 @@ def _run(argv: list[str]) -> int:
     as_json = "--json" in _before_dashes(argv)
     try:
         result = _invoke(argv)
+        if result == _INTERRUPTED:  # which is what Typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return output.interrupted(as_json=as_json, command=_command(argv))
     except Exception as error:  # noqa: BLE001 (the one place where nothing may get through)
         return output.failed(error, as_json=as_json, command=_command(argv))
-    if result == _INTERRUPTED:  # which is what Typer makes of a KeyboardInterrupt
-        return output.interrupted(as_json=as_json, command=_command(argv))
     return output.emit(result, as_json=as_json)
 
 

@@ -46,6 +46,10 @@ class Result:
     notes: Iterable[RenderableType] = ()
     exit_code: int = 0
 
+    def __post_init__(self) -> None:
+        # What goes wrong in making the lines must go wrong in the command, before anything is printed.
+        object.__setattr__(self, "lines", tuple(self.lines))
+
 
 def emit(result: Any, *, as_json: bool) -> int:
     """Print a command's result and return the exit code. What is no Result (after --help, say) prints nothing."""
@@ -69,7 +73,7 @@ def failed(error: Exception, *, as_json: bool, command: str = "") -> int:
     if as_json:
         _print_json(_envelope(command, ok=False, error=_described(known)))
     elif known.message:
-        say(f"[bold red]error[/] [dim]({known.code})[/]: {escape(known.message)}")
+        say(f"[bold red]error[/] [dim]({known.code})[/]: {escape(' '.join(known.message.split()))}")
         if known.hint:
             say(f"  [dim]hint:[/] {escape(known.hint)}")
     return 2 if isinstance(known, UsageError) else 1

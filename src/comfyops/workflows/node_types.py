@@ -135,8 +135,12 @@ class NodeTypes(Mapping[str, NodeType]):
         try:
             return self._parsed[name]
         except KeyError:
-            parsed = self._parsed[name] = _node_type(name, self._facts[name])
-            return parsed
+            facts = self._facts[name]
+        try:
+            parsed = self._parsed[name] = _node_type(name, facts)
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            raise NodeFactsError(f"The facts of node class {name!r} are not such as a server gives.") from error
+        return parsed
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._facts)
@@ -249,9 +253,9 @@ def _node_type(name: str, raw: Mapping[str, Any]) -> NodeType:
     lists = raw.get("output_is_list") or [False] * len(outputs)
     return NodeType(
         name=name,
-        display_name=raw.get("display_name") or name,
-        category=raw.get("category") or "",
-        module=raw.get("python_module") or "",
+        display_name=str(raw.get("display_name") or name),
+        category=str(raw.get("category") or ""),
+        module=str(raw.get("python_module") or ""),
         inputs=tuple(inputs),
         hidden=tuple(groups.get("hidden") or ()),
         outputs=tuple(
@@ -275,6 +279,8 @@ def input_type(name: str, spec: Any, required: bool) -> InputType:
     options = spec[1] if len(spec) > 1 and isinstance(spec[1], Mapping) else {}
     if isinstance(kind, list):
         return InputType(name, "COMBO", required, (kind, options), tuple(kind))
+    if not isinstance(kind, str):
+        raise TypeError(f"the type of input {name!r} is no text")
     choices = None
     if kind == "COMBO":
         choices = tuple(options.get("options") or ())

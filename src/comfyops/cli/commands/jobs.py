@@ -61,5 +61,13 @@ async def _cancel(chosen: Settings, run_ids: list[str]) -> dict[str, bool]:
 
 def _lines(jobs: tuple[JobSummary, ...]) -> Iterator[str]:
     for job in jobs:
-        when = datetime.fromtimestamp(job.created_at).isoformat(" ", "seconds") if job.created_at else "-"
-        yield f"{escape(job.run_id)}  {job.status:<11}  {when:<19}  {count(job.outputs_count, 'output')}"
+        when = _local_time(job.created_at)
+        yield f"{escape(f'{job.run_id}  {job.status:<11}')}  {when:<19}  {count(job.outputs_count, 'output')}"
+
+
+def _local_time(seconds: float | None) -> str:
+    """A time since the epoch as people read it; "-" for none, and for one that no calendar holds."""
+    try:
+        return datetime.fromtimestamp(seconds).isoformat(" ", "seconds") if seconds else "-"
+    except (OverflowError, ValueError, OSError):
+        return "-"

@@ -112,8 +112,10 @@ def show(
     """Show a storyboard's panels, or what a rendering made of them."""
     record = read_record(path) if path.is_dir() else None
     if record is not None:
-        lines = (f"{item.id}  {item.state}  seed {item.seed}  {escape(item.picture)}" for item in record.panels)
-        return Result("storyboard show", record, lines, [f"{escape(record.title)}, rendered on {escape(record.backend)}"])
+        lines = (f"{escape(item.id)}  {item.state}  seed {item.seed}  {escape(item.picture)}" for item in record.panels)
+        return Result(
+            "storyboard show", record, lines, [f"{escape(record.title)}, rendered on {escape(record.backend)}"]
+        )
     project = loading.load(path)
     return Result("storyboard show", project, _project_lines(project))
 
