@@ -14,7 +14,7 @@ from typing import Any
 
 from comfyops.errors import NodeFactsError
 from comfyops.workflows import api_format, ui_format
-from comfyops.workflows.conversion import drawing, primitives, texts
+from comfyops.workflows.conversion import drawing, group_nodes, primitives, texts
 from comfyops.workflows.conversion.links import Frame, Given, Resolver, frames, is_virtual
 from comfyops.workflows.conversion.live import Layouts, Live
 from comfyops.workflows.conversion.subgraphs import Definitions, combos_filled
@@ -67,8 +67,9 @@ class _Converter:
         return Conversion(_without_lost(nodes), tuple(self._warnings))
 
     def _frames(self) -> Frame:
-        definitions = Definitions(self._workflow.subgraphs, Layouts(self._types))
-        root = definitions.open(self._workflow.graph)
+        layouts, groups = Layouts(self._types), self._workflow.group_nodes
+        definitions = Definitions(self._workflow.subgraphs, layouts)
+        root = definitions.open(group_nodes.unpack(self._workflow.graph, groups, layouts))
         graphs = [root, *definitions.graphs.values()]
         for ui in (self._workflow.graph, *(item.graph for item in self._workflow.subgraphs.values())):
             for sentence in ui.oddities:
@@ -85,6 +86,9 @@ class _Converter:
         node_id = frame.prefix + node.id
         if node.known is None:
             self._warn(node_id, "", "unknown_class", f"The server has no class {node.type!r}; its inputs are guessed.")
+        for name in node.views:
+            if not node.values[name].get("image") and name == "image":
+                self._warn(node_id, name, "needs_editor", "Only the editor draws the pictures that this node needs.")
         inputs: dict[str, Value] = {name: self._sent(frame, node, name) for name in node.values}
         for slot in node.slots:
             if slot.link is None:

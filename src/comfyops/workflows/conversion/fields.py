@@ -16,11 +16,14 @@ from comfyops.workflows.node_types import AUTOGROW, DYNAMIC_COMBO, MATCH_TYPE, N
 CONTROL_VALUES = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
 """The choices of a "control after generate" widget."""
 
+VIEW = "LOAD_3D"
+"""The kind of field that shows a 3D scene."""
+
 _WIDGET_KINDS = frozenset(
     (
         "INT", "FLOAT", "BOOLEAN", "STRING", "MARKDOWN", "COMBO", "COLOR", "IMAGECOMPARE", "BOUNDING_BOX", "CHART",
         "GALLERIA", "PAINTER", "COMPOSITOR", "TEXTAREA", "CURVE", "RANGE", "VIDEO_EDIT", "BOUNDING_BOXES", "COLORS",
-        "WEBCAM", "AUDIO_RECORD", "LOAD_3D", "LOAD_3D_ADVANCED", DYNAMIC_COMBO,
+        "WEBCAM", "AUDIO_RECORD", VIEW, DYNAMIC_COMBO,
     )
 )  # fmt: skip
 _DEFAULTS: Mapping[str, Any] = {
@@ -119,6 +122,8 @@ def _layout(specs: list[tuple[str, Any]], prefix: str) -> Layout:
         name, (kind, options) = prefix + key, _kind_and_options(spec)
         widget = options.get("widgetType") or kind
         if widget in _WIDGET_KINDS and not options.get("forceInput"):
+            if widget == VIEW and any(item.name == "model_file" for item in fields):
+                fields.extend(Field(button, "BUTTON", sent=False) for button in _BUTTONS_3D)
             fields.extend(_fields(name, kind, widget, options, spec[0]))
         elif kind == AUTOGROW:
             sockets.append(_growing(name, options))
@@ -144,8 +149,7 @@ def _fields(name: str, kind: str, widget: str, options: Mapping[str, Any], choic
         listed: Sequence[Any] = choices if isinstance(choices, list) else options.get("options") or ()
         first = listed[0] if listed else None
         yield Field(name, widget, options.get("default", first), socket=kind, first=first)
-    elif widget == "LOAD_3D":
-        yield from (Field(button, "BUTTON", sent=False) for button in _BUTTONS_3D)
+    elif widget == VIEW:
         yield Field(name, widget, "", socket=kind)
     else:
         prompt = widget == "STRING" and options.get("dynamicPrompts") is True

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from comfyops.workflows.conversion.fields import CONTROL_VALUES, Field, Growing, Layout, layout_of
+from comfyops.workflows.conversion import viewport
+from comfyops.workflows.conversion.fields import CONTROL_VALUES, VIEW, Field, Growing, Layout, layout_of
 from comfyops.workflows.node_types import NodeType, NodeTypes
 from comfyops.workflows.ui_format import BYPASS, NEVER, UiGraph, UiLink, UiNode, UiPort, UiSlot
 
@@ -37,7 +38,7 @@ class Live:
     """A node during the conversion. `known` is its type (None = unknown to the server); `hosts` the subgraph it shows.
 
     `values` are the fields to send, in order; a host's are its promoted widgets. `firsts` are the first choices of
-    combos, `prompts` the names of texts with dynamic prompts.
+    combos, `prompts` the names of texts with dynamic prompts, `views` those of 3D views.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Live:
     hosts: str | None = None
     firsts: dict[str, Any] = field(default_factory=dict)
     prompts: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
 
     @property
     def is_off(self) -> bool:
@@ -134,7 +136,10 @@ def _host(node: UiNode, subgraph: LiveGraph) -> Live:
 def _known(node: UiNode, node_type: NodeType, layout: Layout) -> Live:
     saved = {item.name: item for item in node.inputs}
     opened = Opened(saved)
-    opened.walk(layout, _given(node, layout, node_type))
+    opened.walk(layout, _given(node, layout))
+    for name in opened.views:
+        if not isinstance(opened.values[name], dict):
+            opened.values[name] = viewport.state(node.properties)
     extra = [item for item in node.inputs if item.name not in opened.names and _survives(item, opened, layout)]
     slots = opened.slots + [Slot(item.name, item.kind, item.link, bool(item.widget)) for item in extra]
     outputs = tuple(item.kind for item in node_type.outputs) + tuple(
@@ -143,7 +148,7 @@ def _known(node: UiNode, node_type: NodeType, layout: Layout) -> Live:
     title = node.title or node_type.display_name
     return Live(
         node.id, node.type, title, node.mode, slots, outputs, opened.values, node, node_type,
-        firsts=opened.firsts, prompts=tuple(opened.prompts),
+        firsts=opened.firsts, prompts=tuple(opened.prompts), views=tuple(opened.views),
     )  # fmt: skip
 
 
@@ -154,7 +159,7 @@ def _survives(item: UiSlot, opened: Opened, layout: Layout) -> bool:
     return not any(item.name.startswith(f"{combo.name}.") for combo in layout.fields if combo.choices is not None)
 
 
-def _given(node: UiNode, layout: Layout, node_type: NodeType) -> Mapping[str, Any] | Iterator[Any]:
+def _given(node: UiNode, layout: Layout) -> Mapping[str, Any] | Iterator[Any]:
     """The saved values: by name where they were saved so, else one after the other."""
     if isinstance(node.values, Mapping):
         return node.values
@@ -174,6 +179,7 @@ class Opened:
         self.values: dict[str, Any] = {}
         self.firsts: dict[str, Any] = {}
         self.prompts: list[str] = []
+        self.views: list[str] = []
 
     def walk(self, layout: Layout, given: Mapping[str, Any] | Iterator[Any]) -> None:
         """Add what the layout brings, taking saved values as its fields come."""
@@ -202,6 +208,8 @@ class Opened:
             self.firsts[item.name] = item.first
         if item.dynamic_prompt:
             self.prompts.append(item.name)
+        if item.kind == VIEW:
+            self.views.append(item.name)
         if item.socket is not None:
             self._add(item.name, item.socket, widget=True)
 

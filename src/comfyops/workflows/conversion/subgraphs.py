@@ -150,14 +150,23 @@ def _ends(inner: LiveGraph, port: Port) -> Iterator[tuple[Live, Slot]]:
             yield node, slot
 
 
-def _fed_by(inner: LiveGraph, node: Live) -> list[tuple[Live, Slot]]:
-    """The slots that links from this node end in."""
+def _fed_by(inner: LiveGraph, primitive: Live) -> list[tuple[Live, Slot]]:
+    """The slots that a primitive node's links end in; none where one of them could not take its value.
+
+    The editor goes by the saved number of the slot here, even where an older editor counted them in another way.
+    """
+    kind = primitive.outputs[0] if primitive.outputs else "*"
     found = []
     for link in inner.links.values():
-        target = inner.nodes.get(link.target) if link.origin == node.id else None
-        slot = target.slot_of_link(link.id) if target is not None else None
-        if target is not None and slot is not None:
-            found.append((target, slot))
+        target = inner.nodes.get(link.target) if link.origin == primitive.id else None
+        if target is None:
+            continue
+        slot = target.slot_of_link(link.id)
+        if target.known is not None and not target.known.is_dynamic:
+            slot = target.slots[link.target_slot] if link.target_slot < len(target.slots) else None
+        if slot is None or (slot.kind != kind and "*" not in (slot.kind, kind)):
+            return []
+        found.append((target, slot))
     return found
 
 

@@ -1,0 +1,179 @@
+"""Group nodes, the editor's older way to pack nodes: each instance is unpacked into the nodes it stands for.
+
+An instance has a field for each field of its inner nodes that is not linked inside, an input for each input, and an
+output for each output that is not linked inside. Source: the official editor, 1.35 and 1.49.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from comfyops.workflows.conversion.fields import Field, Growing, Layout
+from comfyops.workflows.conversion.live import Layouts, Opened
+from comfyops.workflows.ui_format import UiGraph, UiGroupNode, UiLink, UiNode, UiSlot
+
+_PREFIXES = ("workflow>", "workflow/")
+_PRIMITIVE = "PrimitiveNode"
+
+
+def unpack(graph: UiGraph, groups: Mapping[str, UiGroupNode], layouts: Layouts) -> UiGraph:
+    """The graph with every instance of a group node replaced by its inner nodes, with ids like "57:0"."""
+    if not groups:
+        return graph
+    shapes: dict[str, _Shape] = {}
+    nodes: list[UiNode] = []
+    links = dict(graph.links)
+    for node in graph.nodes:
+        name = next((node.type.removeprefix(mark) for mark in _PREFIXES if node.type.startswith(mark)), None)
+        if name is None or name not in groups or layouts.get(node.type) is not None:
+            nodes.append(node)
+            continue
+        if name not in shapes:
+            shapes[name] = _Shape(groups[name], layouts)
+        nodes.extend(_inner(node, shapes[name], links))
+    return replace(graph, nodes=tuple(nodes), links=links)
+
+
+@dataclass(slots=True)
+class _Shape:
+    """What an instance of a group node looks like: its fields, inputs and outputs, and what each stands for inside.
+
+    `fields` are (inner node, inner field or None for a widget that is saved but not sent), in the saved order; `inputs`
+    lead from the instance's input names to (inner node, inner input); `outputs` are (inner node, inner output).
+    """
+
+    group: UiGroupNode
+    layouts: Layouts
+    fields: list[tuple[str, str | None]] = field(default_factory=list)
+    inputs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    outputs: list[tuple[str, int]] = field(default_factory=list)
+    bases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        linked = {(link.target, self._input_name(link)) for link in self.group.links}
+        converted: list[tuple[UiNode, str]] = []
+        for node in self.group.nodes:
+            found = self.layouts.get(node.type)
+            if node.type == _PRIMITIVE:
+                self._name(node, "value")
+                self.fields += [(node.id, "value"), (node.id, None)]
+            elif found is not None:
+                converted += self._add(node, found[1], linked)
+                kinds = [item.kind for item in found[0].outputs]
+                self.outputs += [(node.id, at) for at in range(len(kinds)) if self._shown(node.id, at)]
+        for node, name in converted:
+            if (node.id, name) not in linked:
+                self.inputs[self._name(node, name)] = (node.id, name)
+
+    def _add(self, node: UiNode, layout: Layout, linked: set[tuple[str, str]]) -> list[tuple[UiNode, str]]:
+        """Add a node's fields and sockets; gives its fields that were made into inputs, which come last."""
+        opened = Opened({})
+        opened.walk(layout, node.values if isinstance(node.values, Mapping) else iter(node.values or ()))
+        self.bases[node.id] = opened.values
+        inputs = {item.name for item in node.inputs if item.widget == item.name}
+        hidden = self._hidden(node.id)
+        found = []
+        for item in layout.fields:
+            if item.name in inputs:
+                found.append((node, item.name))
+            elif item.saved:
+                self._add_field(node, item)
+        for socket in layout.sockets:
+            for name in socket.names if isinstance(socket, Growing) else (socket[0],):
+                if (node.id, name) not in linked:
+                    shown = self._name(node, name)
+                    if name not in hidden:
+                        self.inputs[shown] = (node.id, name)
+        return found
+
+    def _add_field(self, node: UiNode, item: Field) -> None:
+        self.fields.append((node.id, item.name if item.sent else None))
+        if item.sent:
+            self.inputs[self._name(node, item.name)] = (node.id, item.name)
+
+    def _name(self, node: UiNode, name: str) -> str:
+        """The instance's name for an inner input, as the editor makes it unique."""
+        config = self.group.config.get(node.id)
+        label = next((item.label for item in node.inputs if item.name == name and item.label), None)
+        shown = (config.names.get(name) if config is not None else None) or label or name
+        key = shown
+        if (node.type == _PRIMITIVE and node.title) or shown in self._seen:
+            prefix = f"{node.title or node.type} "
+            key = shown = f"{prefix}{name}"
+            if key in self._seen:
+                shown = f"{prefix}{self._seen[key]} {name}"
+        self._seen[key] = self._seen.get(key, 1) + 1
+        return shown
+
+    def _shown(self, node_id: str, output: int) -> bool:
+        config = self.group.config.get(node_id)
+        if config is not None and output in config.hidden_outputs:
+            return False
+        inside = any(link.origin == node_id and link.origin_slot == output for link in self.group.links)
+        return not inside or (node_id, output) in self.group.external
+
+    def _hidden(self, node_id: str) -> frozenset[str]:
+        config = self.group.config.get(node_id)
+        return config.hidden_inputs if config is not None else frozenset()
+
+    def _input_name(self, link: UiLink) -> str:
+        target = next((node for node in self.group.nodes if node.id == link.target), None)
+        if target is None or link.target_slot >= len(target.inputs):
+            return ""
+        return target.inputs[link.target_slot].name
+
+
+def _inner(node: UiNode, shape: _Shape, links: dict[str, UiLink]) -> Iterable[UiNode]:
+    """The inner nodes of an instance; `links` are changed so that they end in and start at them."""
+    prefix = f"{node.id}:"
+    values = _values(node, shape)
+    incoming = _incoming(node, shape)
+    for number, link in enumerate(shape.group.links):
+        key = f"{prefix}{number}"
+        links[key] = UiLink(
+            key, prefix + link.origin, link.origin_slot, prefix + link.target, link.target_slot, link.kind
+        )
+        incoming[link.target, shape._input_name(link)] = key
+    for key, link in list(links.items()):
+        if link.origin == node.id and link.origin_slot < len(shape.outputs):
+            inner, place = shape.outputs[link.origin_slot]
+            links[key] = replace(link, origin=prefix + inner, origin_slot=place)
+    for inner_node in shape.group.nodes:
+        given: Any = values.get(inner_node.id, inner_node.values)
+        if inner_node.type == _PRIMITIVE and isinstance(given, Mapping):
+            given = tuple(given.values())
+        ends = {name: key for (owner, name), key in incoming.items() if owner == inner_node.id}
+        kept = [replace(item, link=ends.pop(item.name, None)) for item in inner_node.inputs]
+        more = [
+            UiSlot(name, "*", key, name if name in values.get(inner_node.id, {}) else None)
+            for name, key in ends.items()
+        ]
+        yield replace(
+            inner_node,
+            id=prefix + inner_node.id,
+            mode=node.mode or inner_node.mode,
+            inputs=(*kept, *more),
+            values=given,
+        )
+
+
+def _values(node: UiNode, shape: _Shape) -> dict[str, dict[str, Any]]:
+    """The values of the inner nodes' fields by name: those of the definition, with the instance's over them."""
+    found = {key: dict(base) for key, base in shape.bases.items()}
+    given = node.values if isinstance(node.values, tuple) else ()
+    for (owner, name), value in zip(shape.fields, given, strict=False):
+        if name is not None:
+            found.setdefault(owner, {})[name] = value
+    return found
+
+
+def _incoming(node: UiNode, shape: _Shape) -> dict[tuple[str, str], str]:
+    """The links that the instance's inputs pass on, by inner node and input."""
+    found: dict[tuple[str, str], str] = {}
+    for item in node.inputs:
+        if item.link is not None and item.name in shape.inputs:
+            found[shape.inputs[item.name]] = item.link
+    return found
