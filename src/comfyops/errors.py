@@ -89,7 +89,7 @@ class UiFormatError(InputError):
     """A workflow in UI format where the API format is needed."""
 
     code = "ui_format"
-    hint = "In ComfyUI choose 'Export (API)'; `comfyops workflow convert` will do it from the next release on."
+    hint = "In ComfyUI choose 'Export (API)', or convert it with `comfyops workflow convert`."
 
 
 class WorkflowFormatError(InputError):

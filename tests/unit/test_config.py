@@ -1,0 +1,93 @@
+"""Settings: one reader, one order, clear refusals, secrets kept."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from comfyops import config
+from comfyops.config import Settings
+from comfyops.errors import UsageError
+from tests.unit.doc_pages import DOCS, ROOT, table
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder and no variable of ours."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("COMFYUI_URL", *(f"COMFYOPS_{name.upper()}" for name in Settings.model_fields)):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_only_one_file_reads_the_environment() -> None:
+    readers = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for item in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(item, ast.Attribute) and item.attr in ("environ", "getenv", "environb"):
+                readers.add(path.name)
+    assert readers == {"config.py"}
+
+
+def test_every_setting_is_documented() -> None:
+    documented = {row[0]: row[1] for row in table(DOCS / "reference.md", "setting")}
+    assert set(documented) == set(Settings.model_fields)
+    assert all(f"COMFYOPS_{name.upper()}" in variables for name, variables in documented.items())
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_environment_comes_before_the_file_and_an_option_before_both(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.load().server == config.DEFAULT_SERVER and config.given_server() is None
+    (clean / ".env").write_text("COMFYUI_URL=http://file:1\nCOMFYOPS_TIMEOUT=5\nOTHER=x\n")
+    assert (config.load().server, config.load().timeout) == ("http://file:1", 5.0)
+    monkeypatch.setenv("COMFYUI_URL", "http://variable:1")
+    assert config.given_server() == "http://variable:1"
+    assert config.override(config.load(), server="http://option:1", timeout=None).server == "http://option:1"
+    monkeypatch.setenv("COMFYOPS_TIMEOUT", "")
+    assert config.load().timeout == 5.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TIMEOUT", "abc"), ("TIMEOUT", "0"), ("TIMEOUT", "nan"), ("TIMEOUT", "inf"), ("STALL_TIMEOUT", "-1")],
+)
+def test_an_impossible_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"COMFYOPS_{name}", value)
+    with pytest.raises(UsageError, match=f"The setting '{name.lower()}' is wrong: input should be") as caught:
+        config.load()
+    assert f"COMFYOPS_{name}" in caught.value.hint and "\n" not in caught.value.message
+
+
+def test_options_are_checked_like_variables() -> None:
+    with pytest.raises(UsageError, match="'timeout' is wrong"):
+        config.override(config.load(), timeout=0)
+
+
+def test_a_settings_file_that_is_no_text_is_refused(clean: Path) -> None:
+    (clean / ".env").write_bytes(b"COMFYUI_URL=\xff\xfe")
+    with pytest.raises(UsageError, match=r"\.env is not text"):
+        config.load()
+
+
+def test_the_token_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYOPS_TOKEN", "s3cret")
+    settings = config.load()
+    assert settings.token is not None and settings.token.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        config.load().server = "http://other"  # type: ignore[misc]
+
+
+def test_internal_errors_are_explained_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COMFYOPS_DEBUG", raising=False)
+    assert not config.debugging()
+    monkeypatch.setenv("COMFYOPS_DEBUG", "1")
+    assert config.debugging()
