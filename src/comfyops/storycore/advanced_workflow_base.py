@@ -121,6 +121,10 @@ class BaseAdvancedWorkflow(ABC):
         """What the server lacks for this request (nodes, model files), in words; empty where nothing."""
         return ()
 
+    def usual_parameters(self, request: WorkflowRequest) -> Mapping[str, Any]:
+        """width, height, num_frames and steps that it takes where a request names none, as far as it knows."""
+        return {}
+
     async def validate_request(self, request: WorkflowRequest) -> tuple[bool, str]:
         """(Whether it can take the request, why not)."""
         if request.kind is not self.workflow_type:

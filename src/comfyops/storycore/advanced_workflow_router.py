@@ -9,6 +9,7 @@ from typing import Any
 
 from comfyops.backends.backend import Backend
 from comfyops.errors import BackendError
+from comfyops.execution.panel import without_login
 from comfyops.storycore.advanced_workflow_base import BaseAdvancedWorkflow, WorkflowExecutionError
 from comfyops.storycore.advanced_workflow_config import AdvancedWorkflowConfig
 from comfyops.storycore.advanced_workflow_registry import AdvancedWorkflowRegistry
@@ -34,6 +35,7 @@ _EFFORT = {"fast": 0.5, "balanced": 1.0, "quality": 2.0}
 class ServerFacts:
     """What routing needs of a server; None = not known. `problem` says why there are none."""
 
+    server: str | None = None
     types: NodeTypes | None = None
     memory_gb: float | None = None
     problem: str = ""
@@ -41,7 +43,7 @@ class ServerFacts:
 
 @dataclass(frozen=True)
 class WorkflowPerformanceProfile:
-    """What was measured of a workflow: seconds, GB, rates from 0 to 1; 0 where nothing was."""
+    """What was measured of a workflow: seconds and GB (medians), rates from 0 to 1; 0 where nothing was."""
 
     workflow_name: str
     average_execution_time: float
@@ -109,7 +111,7 @@ class AdvancedWorkflowRouter:
             caution = "" if workflow.runs_locally else self._memory_caution(float(needs.get("vram_peak", 0)), facts)
         except Exception as error:  # noqa: BLE001 - workflows of others; one bad one must not stop the rest
             return Candidate(key, Figure(0), Figure(0), Figure(0), refusal=f"it cannot be asked: {error}")
-        profile = self._analytics.profile(key)
+        profile = self._analytics.profile(key, facts.server)
         return Candidate(
             key=key,
             quality=_figure(profile.quality, workflow.assumed_quality),
@@ -134,13 +136,14 @@ class AdvancedWorkflowRouter:
 
 async def server_facts(backend: Backend) -> ServerFacts:
     """Node types and memory of a server; a server that does not answer is told as `problem`."""
+    server = without_login(backend.url)
     try:
         stats = await backend.system_stats()
         types = await backend.node_types(refresh=True)
     except BackendError as error:
-        return ServerFacts(problem=error.message)
+        return ServerFacts(server, problem=error.message)
     memory = max((device.vram_total for device in stats.devices), default=stats.ram_total)
-    return ServerFacts(types, memory / _GB)
+    return ServerFacts(server, types, memory / _GB)
 
 
 def estimated_seconds(profile: Profile, workflow: BaseAdvancedWorkflow, request: WorkflowRequest) -> Figure:

@@ -30,6 +30,7 @@ class Execution:
 
     `work` is its size in million pixels times frames, so that times of other sizes can be told from it; `quality` is
     measured from its frames, from 0 to 1, None where it has none. `error` is an error's code, "" for a success.
+    `server` is the server's address, without login.
     """
 
     execution_id: str
@@ -43,6 +44,7 @@ class Execution:
     cancelled: bool = False
     error: str = ""
     engine: str = ""
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,10 @@ class Analytics:
         if self._path:
             _append(self._path, run)
 
-    def profile(self, workflow_name: str) -> Profile:
-        """What was measured of one workflow."""
-        runs = [run for run in self._runs if run.workflow_name == workflow_name and not run.cancelled]
+    def profile(self, workflow_name: str, server: str | None = None) -> Profile:
+        """What was measured of one workflow, on one server where that is given: another one is as fast as it is."""
+        named = [run for run in self._runs if run.workflow_name == workflow_name and not run.cancelled]
+        runs = [run for run in named if server in (None, run.server)]
         good = [run for run in runs if run.success]
         return Profile(
             runs=len(runs),
