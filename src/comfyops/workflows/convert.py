@@ -14,7 +14,7 @@ from typing import Any
 
 from comfyops.errors import NodeFactsError
 from comfyops.workflows import api_format, ui_format
-from comfyops.workflows.conversion import drawing, group_nodes, primitives, texts
+from comfyops.workflows.conversion import drawing, group_nodes, match_types, primitives, texts
 from comfyops.workflows.conversion.links import Frame, Given, Resolver, frames, is_virtual
 from comfyops.workflows.conversion.live import Layouts, Live
 from comfyops.workflows.conversion.subgraphs import Definitions, combos_filled
@@ -75,6 +75,7 @@ class _Converter:
             for sentence in ui.oddities:
                 self._warn("", "", "odd_entry", sentence)
         for graph in graphs:
+            match_types.settle(graph)
             for node in graph.nodes.values():
                 combos_filled(node)
         primitives.apply(graphs, self._now)

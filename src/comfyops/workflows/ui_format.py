@@ -243,7 +243,7 @@ def _link(raw: Any) -> UiLink | None:
 def _group_node(name: str, raw: Any) -> UiGroupNode:
     data = _mapping(raw)
     nodes = tuple(_node(item, str(index)) for index, item in enumerate(_dicts(data.get("nodes"))))
-    raw_links = [item for item in _list(data.get("links")) if isinstance(item, list)]
+    raw_links = [item for item in _list(data.get("links")) if isinstance(item, list) and None not in item[:4]]
     links = (_link([str(number), *item]) for number, item in enumerate(raw_links))
     external = (item for item in _list(data.get("external")) if isinstance(item, list) and len(item) >= 2)
     config = {str(key): _group_config(_mapping(item)) for key, item in _mapping(data.get("config")).items()}

@@ -82,13 +82,14 @@ class Layout:
     """What a node type (or one choice of a dynamic combo) brings: plain sockets, growing ones, and widgets.
 
     `legacy` tells of each place in lists saved by editors before 1.16 whether it is a dummy to be dropped; empty where
-    those lists are the same as today's.
+    those lists are the same as today's. `matched` leads from inputs whose type follows their links to the name of
+    their template and the types it allows.
     """
 
     sockets: tuple[tuple[str, str] | Growing, ...]
     fields: tuple[Field, ...]
     legacy: tuple[bool, ...] = ()
-    matched: frozenset[str] = field(default_factory=frozenset)
+    matched: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def layout_of(node_type: NodeType) -> Layout:
@@ -117,7 +118,7 @@ def _ordered(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _layout(specs: list[tuple[str, Any]], prefix: str) -> Layout:
     sockets: list[tuple[str, str] | Growing] = []
     fields: list[Field] = []
-    matched: set[str] = set()
+    matched: dict[str, tuple[str, str]] = {}
     for key, spec in specs:
         name, (kind, options) = prefix + key, _kind_and_options(spec)
         widget = options.get("widgetType") or kind
@@ -126,13 +127,15 @@ def _layout(specs: list[tuple[str, Any]], prefix: str) -> Layout:
                 fields.extend(Field(button, "BUTTON", sent=False) for button in _BUTTONS_3D)
             fields.extend(_fields(name, kind, widget, options, spec[0]))
         elif kind == AUTOGROW:
-            sockets.append(_growing(name, options))
+            growing, template = _growing(name, options)
+            sockets.append(growing)
+            matched.update(dict.fromkeys(growing.names, template) if template is not None else {})
         elif kind == MATCH_TYPE:
-            matched.add(name)
-            sockets.append((name, str((options.get("template") or {}).get("allowed_types") or "*")))
+            matched[name] = _template(options)
+            sockets.append((name, matched[name][1]))
         else:
             sockets.append((name, kind))
-    return Layout(tuple(sockets), tuple(fields), matched=frozenset(matched))
+    return Layout(tuple(sockets), tuple(fields), matched=matched)
 
 
 def _kind_and_options(spec: Sequence[Any]) -> tuple[str, Mapping[str, Any]]:
@@ -189,12 +192,20 @@ def _dynamic(name: str, kind: str, options: Mapping[str, Any]) -> Field:
     return Field(name, DYNAMIC_COMBO, first, socket=kind, first=first, choices=choices)
 
 
-def _growing(name: str, options: Mapping[str, Any]) -> Growing:
+def _template(options: Mapping[str, Any]) -> tuple[str, str]:
+    template = options.get("template") or {}
+    return str(template.get("template_id")), str(template.get("allowed_types") or "*")
+
+
+def _growing(name: str, options: Mapping[str, Any]) -> tuple[Growing, tuple[str, str] | None]:
+    """The growing input, and the template that its type follows."""
     template = options.get("template") or {}
     specs = [spec for group in (template.get("input") or {}).values() for spec in group.values()]
-    kind = _kind_and_options(specs[0])[0] if specs else "*"
+    kind, inner = _kind_and_options(specs[0]) if specs else ("*", {})
+    matched = _template(inner) if kind == MATCH_TYPE else None
     names = template.get("names") or [f"{template.get('prefix', '')}{at}" for at in range(template.get("max", 100))]
-    return Growing(name, kind, tuple(f"{name}.{item}" for item in names), template.get("min", 1))
+    full = tuple(f"{name}.{item}" for item in names)
+    return Growing(name, matched[1] if matched else kind, full, template.get("min", 1)), matched
 
 
 def _extra(node_type: NodeType, specs: list[tuple[str, Any]]) -> Iterator[Field]:

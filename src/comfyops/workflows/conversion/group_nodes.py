@@ -53,46 +53,51 @@ class _Shape:
     _seen: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        linked = {(link.target, self._input_name(link)) for link in self.group.links}
-        converted: list[tuple[UiNode, str]] = []
+        linked = {(link.target, self.input_name(link)) for link in self.group.links}
+        late: list[tuple[UiNode, list[Field]]] = []
         for node in self.group.nodes:
             found = self.layouts.get(node.type)
             if node.type == _PRIMITIVE:
                 self._name(node, "value")
                 self.fields += [(node.id, "value"), (node.id, None)]
             elif found is not None:
-                converted += self._add(node, found[1], linked)
+                late += self._add(node, found[1], linked)
                 kinds = [item.kind for item in found[0].outputs]
                 self.outputs += [(node.id, at) for at in range(len(kinds)) if self._shown(node.id, at)]
-        for node, name in converted:
-            if (node.id, name) not in linked:
-                self.inputs[self._name(node, name)] = (node.id, name)
+        for node, parts in late:
+            if (node.id, parts[0].name) not in linked:
+                self._add_fields(node, parts)
 
-    def _add(self, node: UiNode, layout: Layout, linked: set[tuple[str, str]]) -> list[tuple[UiNode, str]]:
-        """Add a node's fields and sockets; gives its fields that were made into inputs, which come last."""
+    def _add(self, node: UiNode, layout: Layout, linked: set[tuple[str, str]]) -> list[tuple[UiNode, list[Field]]]:
+        """Add a node's sockets and fields; gives the fields that have an input slot too, which come after all nodes'.
+
+        The editor sorts those by the number of their slot as if it were a word, so that 10 comes before 4.
+        """
         opened = Opened({})
         opened.walk(layout, node.values if isinstance(node.values, Mapping) else iter(node.values or ()))
         self.bases[node.id] = opened.values
-        inputs = {item.name for item in node.inputs if item.widget == item.name}
+        places = {item.widget: str(at) for at, item in enumerate(node.inputs) if item.widget == item.name}
+        late = []
+        for parts in _with_followers(layout.fields):
+            if parts[0].name in places:
+                late.append((node, parts))
+            else:
+                self._add_fields(node, parts)
         hidden = self._hidden(node.id)
-        found = []
-        for item in layout.fields:
-            if item.name in inputs:
-                found.append((node, item.name))
-            elif item.saved:
-                self._add_field(node, item)
         for socket in layout.sockets:
             for name in socket.names if isinstance(socket, Growing) else (socket[0],):
                 if (node.id, name) not in linked:
                     shown = self._name(node, name)
                     if name not in hidden:
                         self.inputs[shown] = (node.id, name)
-        return found
+        return sorted(late, key=lambda item: places[item[1][0].name])
 
-    def _add_field(self, node: UiNode, item: Field) -> None:
-        self.fields.append((node.id, item.name if item.sent else None))
-        if item.sent:
-            self.inputs[self._name(node, item.name)] = (node.id, item.name)
+    def _add_fields(self, node: UiNode, parts: list[Field]) -> None:
+        first = parts[0]
+        shown = self._name(node, first.name)
+        if first.sent:
+            self.inputs[shown] = (node.id, first.name)
+        self.fields += [(node.id, item.name if item.sent else None) for item in parts if item.saved]
 
     def _name(self, node: UiNode, name: str) -> str:
         """The instance's name for an inner input, as the editor makes it unique."""
@@ -119,11 +124,23 @@ class _Shape:
         config = self.group.config.get(node_id)
         return config.hidden_inputs if config is not None else frozenset()
 
-    def _input_name(self, link: UiLink) -> str:
+    def input_name(self, link: UiLink) -> str:
+        """The inner input that a link inside ends in, "" where there is none."""
         target = next((node for node in self.group.nodes if node.id == link.target), None)
         if target is None or link.target_slot >= len(target.inputs):
             return ""
         return target.inputs[link.target_slot].name
+
+
+def _with_followers(fields: Iterable[Field]) -> list[list[Field]]:
+    """Each field with the widgets that belong to it, such as "control after generate"."""
+    found: list[list[Field]] = []
+    for item in fields:
+        if item.kind in ("CONTROL", "STRING") and not item.sent and found:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
 
 
 def _inner(node: UiNode, shape: _Shape, links: dict[str, UiLink]) -> Iterable[UiNode]:
@@ -136,7 +153,7 @@ def _inner(node: UiNode, shape: _Shape, links: dict[str, UiLink]) -> Iterable[Ui
         links[key] = UiLink(
             key, prefix + link.origin, link.origin_slot, prefix + link.target, link.target_slot, link.kind
         )
-        incoming[link.target, shape._input_name(link)] = key
+        incoming[link.target, shape.input_name(link)] = key
     for key, link in list(links.items()):
         if link.origin == node.id and link.origin_slot < len(shape.outputs):
             inner, place = shape.outputs[link.origin_slot]

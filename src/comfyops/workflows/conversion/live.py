@@ -38,7 +38,8 @@ class Live:
     """A node during the conversion. `known` is its type (None = unknown to the server); `hosts` the subgraph it shows.
 
     `values` are the fields to send, in order; a host's are its promoted widgets. `firsts` are the first choices of
-    combos, `prompts` the names of texts with dynamic prompts, `views` those of 3D views.
+    combos, `prompts` the names of texts with dynamic prompts, `views` those of 3D views,
+    `matched` the inputs whose type follows their links (see `fields.Layout`).
     """
 
     id: str
@@ -54,6 +55,7 @@ class Live:
     firsts: dict[str, Any] = field(default_factory=dict)
     prompts: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    matched: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def is_off(self) -> bool:
@@ -148,7 +150,7 @@ def _known(node: UiNode, node_type: NodeType, layout: Layout) -> Live:
     title = node.title or node_type.display_name
     return Live(
         node.id, node.type, title, node.mode, slots, outputs, opened.values, node, node_type,
-        firsts=opened.firsts, prompts=tuple(opened.prompts), views=tuple(opened.views),
+        firsts=opened.firsts, prompts=tuple(opened.prompts), views=tuple(opened.views), matched=layout.matched,
     )  # fmt: skip
 
 
@@ -203,7 +205,7 @@ class Opened:
         return next(given, item.default)
 
     def _set(self, item: Field, value: Any) -> None:
-        self.values[item.name] = value
+        self.values[item.name] = "" if value is None and item.multiline else value
         if item.first is not None:
             self.firsts[item.name] = item.first
         if item.dynamic_prompt:
