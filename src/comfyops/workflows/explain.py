@@ -34,7 +34,7 @@ def refusal(fault: Fault, graph: Graph, types: NodeTypes) -> Iterator[Problem]:
         words = "The workflow has no output node (one that saves or shows something), so nothing would run."
         yield Problem("", "", fault.type, Severity.ERROR, words, wanted)
     elif fault.type == "server_error":
-        yield Problem(fault.details.partition(":")[0], "", "server_error", Severity.ERROR, _crash(fault))
+        yield Problem(fault.details.partition(": ")[0], "", "server_error", Severity.ERROR, _crash(fault))
         return
     for node in graph:
         if node.class_type is None:
