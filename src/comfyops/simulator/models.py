@@ -84,6 +84,8 @@ _FILES = {
         wan2.2_fun_inpaint_5B_bf16.safetensors
         wan2.2_fun_inpaint_high_noise_14B_fp8_scaled.safetensors
         wan2.2_fun_inpaint_low_noise_14B_fp8_scaled.safetensors
+        wan2.2_fun_vace_high_noise_14B_fp8_scaled.safetensors
+        wan2.2_fun_vace_low_noise_14B_fp8_scaled.safetensors
         wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors
         wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors
         Wan2_1-I2V-ATI-14B_fp8_e4m3fn.safetensors

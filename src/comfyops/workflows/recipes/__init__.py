@@ -20,6 +20,7 @@ from comfyops.workflows.recipes import (
     sd,
     upscaling,
     wan22,
+    wan22_vace,
     wan_alpha,
     wan_vace,
     z_image,
@@ -63,6 +64,7 @@ _FAMILIES = (
     wan22,
     ltx2,
     wan_vace,
+    wan22_vace,
     wan_alpha,
     others,
 )
