@@ -11,6 +11,9 @@ _FILES = {
     "audio_encoders": """
         whisper_large_v3_fp16.safetensors
     """,
+    "background_removal": """
+        birefnet.safetensors
+    """,
     "checkpoints": """
         ace_step_v1_3.5b.safetensors
         flux1-dev-fp8.safetensors
@@ -45,10 +48,12 @@ _FILES = {
     """,
     "diffusion_models": """
         acestep_v1.5_turbo.safetensors
+        anima-preview3-base.safetensors
         capybara_v0.1.safetensors
         chrono_edit_14B_fp16.safetensors
         flux-2-klein-4b-fp8.safetensors
         flux-2-klein-base-4b-fp8.safetensors
+        flux-2-klein-base-4b.safetensors
         flux-2-klein-base-9b-fp8.safetensors
         flux1-canny-dev.safetensors
         flux1-dev-fp8.safetensors
@@ -61,6 +66,7 @@ _FILES = {
         hidream_e1_full_bf16.safetensors
         hidream_i1_fast_fp8.safetensors
         humo_17B_fp8_e4m3fn.safetensors
+        hunyuanvideo1.5_1080p_sr_distilled_fp16.safetensors
         hunyuanvideo1.5_720p_i2v_fp16.safetensors
         hunyuanvideo1.5_720p_t2v_fp16.safetensors
         kandinsky5lite_i2v_5s.safetensors
@@ -79,6 +85,7 @@ _FILES = {
         wan2.1_flf2v_720p_14B_fp16.safetensors
         wan2.1_fun_camera_v1.1_14B_bf16.safetensors
         wan2.1_fun_control_1.3B_bf16.safetensors
+        wan2.1_t2v_14B_fp8_scaled.safetensors
         wan2.1_vace_14B_fp16.safetensors
         wan2.2_fun_control_5B_bf16.safetensors
         wan2.2_fun_inpaint_5B_bf16.safetensors
@@ -88,9 +95,15 @@ _FILES = {
         wan2.2_fun_vace_low_noise_14B_fp8_scaled.safetensors
         wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors
         wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors
+        wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors
+        wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors
+        wan2.2_ti2v_5B_fp16.safetensors
         Wan2_1-I2V-ATI-14B_fp8_e4m3fn.safetensors
+        z_image_bf16.safetensors
+        z_image_turbo_bf16.safetensors
     """,
     "latent_upscale_models": """
+        hunyuanvideo15_latent_upsampler_1080p.safetensors
         ltx-2-spatial-upscaler-x2-1.0.safetensors
         ltx-2.3-spatial-upscaler-x2-1.1.safetensors
     """,
@@ -99,9 +112,11 @@ _FILES = {
         detail_tweaker_sd15.safetensors
         flux1-depth-dev-lora.safetensors
         Flux2TurboComfyv2.safetensors
+        Flux_2-Turbo-LoRA_comfyui.safetensors
         ink_style_sdxl.safetensors
         lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors
         ltx-2-19b-distilled-lora-384.safetensors
+        ltx-2-19b-lora-camera-control-dolly-left.safetensors
         ltx-2.3-22b-distilled-lora-384.safetensors
         ltx-2.3-id-lora-talkvid-3k.safetensors
         ltx2-squish.safetensors
@@ -113,6 +128,7 @@ _FILES = {
         Qwen-Image-Edit-2509-Anything2RealAlpha.safetensors
         Qwen-Image-Edit-2509-Lightning-4steps-V1.0-bf16.safetensors
         Qwen-Image-Edit-2509-Lightning-8steps-V1.0-bf16.safetensors
+        Qwen-Image-Edit-2509-Relight.safetensors
         Qwen-Image-Edit-2511-Lightning-4steps-V1.0-bf16.safetensors
         qwen-image-edit-2511-multiple-angles-lora.safetensors
         Qwen-Image-Lightning-4steps-V1.0.safetensors
@@ -120,7 +136,10 @@ _FILES = {
         uso-flux1-dit-lora-v1.safetensors
         wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors
         wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors
+        wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors
+        wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors
         Wan21_CausVid_14B_T2V_lora_rank32.safetensors
+        wan_alpha_2.1_rgba_lora.safetensors
         Wuli-Qwen-Image-2512-Turbo-LoRA-2steps-V1.0-bf16.safetensors
     """,
     "model_patches": """
@@ -146,6 +165,7 @@ _FILES = {
         qwen_2.5_vl_7b.safetensors
         qwen_2.5_vl_7b_fp8_scaled.safetensors
         qwen_2.5_vl_fp16.safetensors
+        qwen_3_06b_base.safetensors
         qwen_3_4b.safetensors
         qwen_3_8b_fp8mixed.safetensors
         qwen_4b_ace15.safetensors
@@ -176,6 +196,8 @@ _FILES = {
         vae-ft-mse-840000-ema-pruned.safetensors
         wan2.2_vae.safetensors
         wan_2.1_vae.safetensors
+        wan_alpha_2.1_vae_alpha_channel.safetensors
+        wan_alpha_2.1_vae_rgb_channel.safetensors
     """,
 }
 

@@ -155,7 +155,7 @@ RECIPES = (
         makes="video",
         size=HUNYUAN_SIZE,
         length=HUNYUAN_VIDEO,
-        defaults=Defaults(1920, 1080, fps=24.0, steps=(8, 8, 12)),
+        defaults=Defaults(1920, 1080, fps=24.0, steps=(8, 8, 12), enlarge=1.5),
         needs=frozenset({"video"}),
     ),
 )

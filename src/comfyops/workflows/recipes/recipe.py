@@ -67,7 +67,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """A recipe's own values. `steps` are for the qualities fast, balanced and quality."""
+    """A recipe's own values. `steps` are for the qualities fast, balanced and quality.
+
+    `enlarge` is how much larger than a given video the result is, where no size is asked for.
+    """
 
     width: int | None = None
     height: int | None = None
@@ -76,6 +79,7 @@ class Defaults:
     steps: tuple[int, int, int] | None = None
     cfg: float | None = None
     strength: float | None = None
+    enlarge: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
