@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from comfyops.workflows import embedded
-from tests.acceptance.processes import Server, comfyops
+from tests.acceptance.processes import COMMAND, Server, comfyops, environment, simulated
 
 
 def test_a_workflow_runs_and_its_outputs_are_fetched(server: Server, folder: Path) -> None:
@@ -85,6 +88,21 @@ def test_jobs_are_submitted_listed_and_cancelled(slow_server: Server, folder: Pa
     assert slow_server.queue() == ([], [])
     lines = [line.split()[:2] for line in comfyops("jobs", "ls", *server).out.splitlines()]
     assert [first.out.strip(), "cancelled"] in lines
+
+
+def test_a_terminal_sees_bars_with_the_names_of_nodes(folder: Path) -> None:
+    ours, theirs = os.openpty()
+    with simulated("--seconds-per-step", "0.3", "--previews") as slow:
+        command = [COMMAND, "run", "painted.json", "--server", slow.url, "-o", "out"]
+        variables = environment(TERM="xterm", COLUMNS="120")
+        with subprocess.Popen(command, cwd=folder, env=variables, stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            seen = b""
+            with contextlib.suppress(OSError):  # which is how a terminal without writers ends
+                while piece := os.read(ours, 65536):
+                    seen += piece
+        os.close(ours)
+    assert process.returncode == 0 and b"5 KSampler" in seen and b"1/2" in seen and b"out/painted_" in seen
 
 
 @pytest.mark.parametrize("how", ["--server", "COMFYUI_URL", ".env"])

@@ -34,7 +34,7 @@ def test_a_reader_that_goes_away_is_no_accident(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not DISK_FULL.exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("options", ["--version", "nodes ls latent", "nodes ls --json"])
+@pytest.mark.parametrize("options", ["--version", "--help", "nodes ls latent", "nodes ls --json"])
 def test_a_full_disk_behind_stdout_is_told(options: str) -> None:
     done = shell(f"$C {options} > {DISK_FULL}")
     assert (done.returncode, done.stderr.splitlines()[0]) == (

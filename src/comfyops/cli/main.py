@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 something failed, 2 the command makes no sense, 130 interr
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -47,7 +48,9 @@ def _run(argv: list[str]) -> int:
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         return output.interrupted(as_json=as_json, command=_command(argv))
-    except Exception as error:  # noqa: BLE001 (the one place where nothing may get through)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            raise  # help was printed; files of ours fail with errors of ours
         return output.failed(error, as_json=as_json, command=_command(argv))
     return output.emit(result, as_json=as_json)
 

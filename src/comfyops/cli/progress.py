@@ -78,7 +78,7 @@ def _show(bars: Progress, task: TaskID, event: ev.Event, graph: Graph | None, pr
     if isinstance(event, ev.Queued):
         bars.update(task, description=f"{prefix} waiting")
     elif isinstance(event, ev.NodeStarted):
-        bars.update(task, description=f"{prefix} {_node(event.node, graph)}", total=None, completed=0)
+        bars.update(task, description=f"{prefix} {_node(event.node, graph)}", total=1, completed=0)
     elif isinstance(event, ev.Progress):
         label = f"{prefix} {_node(event.node, graph)}"
         bars.update(task, description=label, total=event.maximum, completed=event.value)
