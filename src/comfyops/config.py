@@ -48,6 +48,16 @@ class Settings(BaseSettings):
         description="Seconds without any progress after which a server counts as stalled.",
     )
     output: Path = Field(default=Path("comfyops-output"), description="Folder that results are written to.")
+    library: str = Field(
+        default="",
+        description="Folders with workflows of your own; separated as in PATH.",
+    )
+
+    @property
+    def library_folders(self) -> tuple[Path, ...]:
+        """The folders of `library`."""
+        return tuple(Path(part).expanduser() for part in self.library.split(os.pathsep) if part.strip())
+
     home: Path = Field(default=Path("~/.comfyops"), description="Folder for what is remembered, such as times of runs.")
 
 

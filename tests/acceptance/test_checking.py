@@ -81,9 +81,10 @@ def test_what_is_no_file_is_told_and_an_empty_folder_is_not_called_good(tmp_path
     comfyops("workflow", "show", tmp_path).failed_with("file_missing", "it is a folder")
 
 
-def test_ui_format_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_ui_format_is_converted_for_the_server_it_runs_on(server: Server, tmp_path: Path) -> None:
     (tmp_path / "ui.json").write_text(json.dumps(UI_FORMAT))
-    comfyops("run", "ui.json", folder=tmp_path).failed_with("ui_format", "UI format", "Export (API)")
+    done = comfyops("run", "ui.json", "--server", server.url, folder=tmp_path)
+    done.failed_with("workflow_invalid", "no output node")
 
 
 def test_pictures_without_a_workflow_are_told_apart(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_checking_a_workflow_imports_no_network(folder: object) -> None:
 
 
 def test_completion_knows_nested_commands_and_their_options() -> None:
-    assert complete("comfyops", "") == ["run", "workflow", "nodes", "storyboard", "jobs", "simulate"]
+    assert complete("comfyops", "") == ["run", "workflow", "templates", "nodes", "storyboard", "jobs", "simulate"]
     assert complete("comfyops", "workflow", "va") == ["validate"]
     assert complete("comfyops", "storyboard", "render", "--par") == ["--parallel"]
     assert {"--set", "--no-wait", "--server"} <= set(complete("comfyops", "run", "--"))

@@ -11,7 +11,7 @@ from types import TracebackType
 from urllib.parse import quote
 from uuid import uuid4
 
-from comfyops.backends import answers
+from comfyops.backends import answers, saved
 from comfyops.backends.backend import JobSummary, QueuedRun, SystemStats
 from comfyops.backends.events import Event, Finished, Outcome, Output, Queued
 from comfyops.backends.feed import Feed
@@ -196,6 +196,14 @@ class ComfyUI:
         await self._http.post("/free", wish)
         await asyncio.sleep(0.05)
         await self._http.post("/free", wish)
+
+    async def saved_workflows(self) -> tuple[str, ...]:
+        """The names of the workflows that were saved on the server with its page; see `saved`."""
+        return await saved.names(self._http)
+
+    async def read_saved(self, name: str) -> bytes:
+        """The bytes of one of these. Raises MissingFileError."""
+        return await saved.read(self._http, name)
 
     async def _send(self, graph: Graph, run_id: str, front: bool) -> Queued:
         await self._feed.open()

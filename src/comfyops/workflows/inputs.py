@@ -90,7 +90,8 @@ def _unknown(
         words = f"{name!r} is an input of several nodes; say which: {', '.join(choices)}."
         return UnknownInputError(words, name=name, suggestions=choices)
     known = [text for item in inputs for text in (item.name, *item.aliases)]
-    near = nearest(name, known) or nearest(name, addresses.names(graph))
+    addressed = nearest(name, (address for address in addresses.names(graph) if "." in address)) if "." in name else ()
+    near = addressed or nearest(name, known) or nearest(name, addresses.names(graph))
     words = f" Nearest: {', '.join(near)}." if near else ""
     return UnknownInputError(f"The workflow has no input {name!r} to set.{words}", name=name, suggestions=near)
 

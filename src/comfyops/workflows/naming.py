@@ -161,6 +161,7 @@ def one_input(group: Group, tracer: Tracer) -> WorkflowInput:
     choices = _choices(declared, tracer, group)
     kind = _kind(group, declared, tracer)
     value = tracer.value(first.place)
+    low, high = _bounds(declared, kind)
     encoding = Encoding.ALPHA if first.alpha else Encoding.UPLOAD if group.role in (*_MEDIA, "file") else Encoding.VALUE
     class_type = tracer.graph[first.via.node].class_type or ""
     return WorkflowInput(
@@ -170,8 +171,8 @@ def one_input(group: Group, tracer: Tracer) -> WorkflowInput:
         default=None if first.alpha else value,
         targets=tuple(group.places),
         role=group.role,
-        minimum=_bound(declared, "min", max) if kind in (InputKind.INTEGER, InputKind.NUMBER) else None,
-        maximum=_bound(declared, "max", min) if kind in (InputKind.INTEGER, InputKind.NUMBER) else None,
+        minimum=low,
+        maximum=high,
         choices=None if encoding is not Encoding.VALUE else choices,
         required=encoding is Encoding.UPLOAD and not _is_there(value, declared, tracer),
         multiline=any(item.options.get("multiline") for item in declared),
@@ -221,9 +222,15 @@ def _choices(declared: Iterable[InputType], tracer: Tracer, group: Group) -> tup
     return common or None
 
 
-def _bound(declared: Iterable[InputType], key: str, pick: Any) -> Any:
-    values = [item.options[key] for item in declared if isinstance(item.options.get(key), int | float)]
-    return pick(values) if values and abs(pick(values)) < (_HUGE if key == "min" else 4 * _HUGE + 1) else None
+def _bounds(declared: Iterable[InputType], kind: InputKind) -> tuple[Any, Any]:
+    """What all of them take; the range of a primitive, which is that of the machine's numbers, says nothing."""
+    if kind not in (InputKind.INTEGER, InputKind.NUMBER):
+        return None, None
+    ranges = [(item.options.get("min"), item.options.get("max")) for item in declared]
+    ranges = [(low, high) for low, high in ranges if not isinstance(low, int | float) or low > -_HUGE]
+    lows = [low for low, _ in ranges if isinstance(low, int | float)]
+    highs = [high for _, high in ranges if isinstance(high, int | float)]
+    return (max(lows) if lows else None), (min(highs) if highs else None)
 
 
 def _is_there(value: Value, declared: Sequence[InputType], tracer: Tracer) -> bool:

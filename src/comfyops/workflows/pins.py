@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -71,11 +70,6 @@ class Prepared:
 
     graph: Graph
     inputs: tuple[WorkflowInput, ...]
-
-
-def path_for(workflow: Path) -> Path:
-    """The path of the file that pins a workflow's inputs."""
-    return workflow.with_name(f"{workflow.stem}.inputs.yaml")
 
 
 def parse(data: object, where: str) -> Pins:

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from comfyops import app as parts
-from comfyops.cli.commands import workflow_convert
+from comfyops.cli.commands import workflow_convert, workflow_inputs
 from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
 from comfyops.cli.output import Result
 from comfyops.errors import InputError, MissingFileError
@@ -24,6 +24,7 @@ from comfyops.workflows.validate import Report, report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check, look at and convert workflow files.")
 app.command("convert")(workflow_convert.run)
+app.command("inputs")(workflow_inputs.run)
 
 _COLOURS = {Severity.ERROR: "red", Severity.DANGER: "magenta", Severity.WARNING: "yellow"}
 Files = Annotated[list[Path], typer.Argument(help="Workflow files (API format, or PNG with one inside) or folders.")]
