@@ -19,6 +19,7 @@ _FILES = {
         flux1-dev-fp8.safetensors
         flux1-schnell-fp8.safetensors
         hunyuan3d-dit-v2-mv_fp16.safetensors
+        hunyuan_3d_v2.1.safetensors
         ltx-2-19b-dev-fp8.safetensors
         ltx-2-19b-dev.safetensors
         ltx-2-19b-distilled.safetensors

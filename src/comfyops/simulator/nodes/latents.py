@@ -102,6 +102,35 @@ def upsample_twice(samples: Latent) -> Latent:
     return replace(samples, width=samples.width * 2, height=samples.height * 2)
 
 
+def upscale_with_model(samples: Latent, width: int, height: int) -> Latent:
+    """HunyuanVideo15LatentUpscaleWithModel: in whole cells of 16 pixels; 0 follows from the other side."""
+    if width == 0 and height == 0:
+        return samples
+    width = width or round(samples.width * height / samples.height)
+    height = height or round(samples.height * width / samples.width)
+    return replace(samples, width=max(width // 16, 1) * 16, height=max(height // 16, 1) * 16)
+
+
+def empty_layers(width: int, height: int, layers: int, batch_size: int = 1) -> Latent:
+    """EmptyQwenImageLayeredLatentImage: the whole picture and each of its layers, as frames."""
+    return Latent(max(width // 16, 1) * 16, max(height // 16, 1) * 16, batch_size, frames=layers + 1, channels=16)
+
+
+def cut_out(samples: Latent, dim: str, index: int, amount: int) -> Latent:
+    """LatentCut along time: frames from `index` on; along the sides it is left whole."""
+    if dim != "t" or samples.frames < 1:
+        return samples
+    start = min(index, samples.frames - 1) if index >= 0 else max(samples.frames + index, 0)
+    return replace(samples, frames=min(amount, samples.frames - start), batch_index=samples.batch_index + start)
+
+
+def cut_to_batch(samples: Latent, dim: str, slice_size: int) -> Latent:
+    """LatentCutToBatch along time: every frame becomes a picture of its own."""
+    if dim != "t" or samples.frames < 1:
+        return samples
+    return replace(samples, frames=0, batch=samples.batch * samples.frames)
+
+
 def _sized(samples: Latent, width: int, height: int) -> Latent:
     return replace(samples, width=width // 8 * 8, height=height // 8 * 8)
 
@@ -182,6 +211,10 @@ NODES: dict[str, NodeFunction] = {
     "LatentUpscale": instant(upscale),
     "LatentUpscaleBy": instant(upscale_by),
     "LTXVLatentUpsampler": instant(upsample_twice),
+    "HunyuanVideo15LatentUpscaleWithModel": instant(upscale_with_model),
+    "EmptyQwenImageLayeredLatentImage": instant(empty_layers),
+    "LatentCut": instant(cut_out),
+    "LatentCutToBatch": instant(cut_to_batch),
     "LatentCrop": instant(crop),
     "LatentFromBatch": instant(from_batch),
     "RepeatLatentBatch": instant(repeat_batch),

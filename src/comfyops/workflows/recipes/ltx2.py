@@ -14,6 +14,7 @@ CAMERA = "ltx-2-19b-lora-camera-control-{}.safetensors"
 """File name of a camera LoRA: dolly-left, dolly-right, dolly-in, dolly-out, jib-up, jib-down, static."""
 
 _TEXT, _IMAGE = "video_ltx2_t2v", "video_ltx2_i2v"
+_EXACT = ("resize_type", "scale dimensions")
 _PINS = {
     "prompt": (Pin("CLIPTextEncode", "text", role="positive"),),
     "negative": (Pin("CLIPTextEncode", "text", role="negative"),),
@@ -59,8 +60,8 @@ RECIPES = (
             {
                 **_PINS,
                 "image1": (Pin("LoadImage", "image"),),
-                "width": (Pin("ResizeImageMaskNode", "resize_type.width", "Resize"),),
-                "height": (Pin("ResizeImageMaskNode", "resize_type.height", "Resize"),),
+                "width": (Pin("ResizeImageMaskNode", "resize_type.width", given=_EXACT),),
+                "height": (Pin("ResizeImageMaskNode", "resize_type.height", given=_EXACT),),
             },
         ),
         defaults=Defaults(1280, 720, 121, 25.0, steps=(12, 20, 40)),

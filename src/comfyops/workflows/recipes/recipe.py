@@ -157,7 +157,7 @@ class Recipe:
     images: tuple[int, int] = (0, 0)
     needs: frozenset[str] = frozenset()
     fast: bool = False
-    urls: Callable[[], Mapping[str, str]] = field(default=lambda: files.URLS, repr=False, compare=False)
+    urls: Callable[[], Mapping[str, str]] = field(default=dict, repr=False, compare=False)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -207,7 +207,7 @@ class Recipe:
         """
         types = node_types.shipped()
         graph = self.build(self.example(), types)
-        urls = self.urls()
+        urls = {**files.URLS, **self.urls()}
         found = {(folder, name): urls.get(name, "") for _, _, folder, name in files.named(graph, types)}
         models = tuple(ModelFile(folder, name, url) for (folder, name), url in sorted(found.items()))
         return Requirements(tuple(sorted({node.class_type or "" for node in graph})), models)
@@ -238,7 +238,7 @@ class Recipe:
         )
 
     def _missing_files(self, graph: Graph, types: NodeTypes) -> Iterator[Missing]:
-        urls = self.urls()
+        urls = {**files.URLS, **self.urls()}
         for node, name, folder, value in files.named(graph, types):
             if value not in files.available(node, name, types):
                 url = urls.get(value, "")
