@@ -12,9 +12,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from comfyops.errors import NodeFactsError
 from comfyops.workflows import api_format, ui_format
-from comfyops.workflows.conversion import drawing, group_nodes, match_types, primitives, texts
+from comfyops.workflows.conversion import drawing, group_nodes, match_types, primitives, texts, viewport
 from comfyops.workflows.conversion.links import Frame, Given, Resolver, frames, is_virtual
 from comfyops.workflows.conversion.live import Layouts, Live
 from comfyops.workflows.conversion.subgraphs import Definitions, combos_filled
@@ -37,7 +36,7 @@ def to_api(ui: UiWorkflow | Mapping[str, Any], types: NodeTypes, *, now: datetim
 
     Nodes inside subgraphs get ids like "57:3". `now` fills in dates in the names of files; without it they stay as
     they are. Raises WorkflowFormatError where it is no such workflow, or a subgraph contains itself, and
-    NodeFactsError where the node types cannot be used.
+    NodeFactsError where the facts on one of its classes cannot be used.
     """
     workflow = ui if isinstance(ui, UiWorkflow) else ui_format.parse(ui)
     return _Converter(workflow, types, now).convert()
@@ -59,10 +58,7 @@ class _Converter:
         self._resolver = Resolver(self._warn)
 
     def convert(self) -> Conversion:
-        try:
-            top = self._frames()
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise NodeFactsError("The node facts describe some input of these nodes in an odd way.") from error
+        top = self._frames()
         nodes = {node.id: node for node in (self._node(*found) for found in top.walk()) if node is not None}
         return Conversion(_without_lost(nodes), tuple(self._warnings))
 
@@ -87,9 +83,6 @@ class _Converter:
         node_id = frame.prefix + node.id
         if node.known is None:
             self._warn(node_id, "", "unknown_class", f"The server has no class {node.type!r}; its inputs are guessed.")
-        for name in node.views:
-            if not node.values[name].get("image") and name == "image":
-                self._warn(node_id, name, "needs_editor", "Only the editor draws the pictures that this node needs.")
         inputs: dict[str, Value] = {name: self._sent(frame, node, name) for name in node.values}
         for slot in node.slots:
             if slot.link is None:
@@ -103,6 +96,11 @@ class _Converter:
 
     def _sent(self, frame: Frame, node: Live, name: str) -> Value:
         value = node.values[name]
+        if name in node.views and not isinstance(value, dict):
+            if name == "image":
+                text = "Only the editor draws the pictures that this node needs; they are left out."
+                self._warn(frame.prefix + node.id, name, "needs_editor", text)
+            return api_format.to_value(viewport.state(node.source.properties, node.values))
         if isinstance(value, str):
             if name in node.prompts:
                 return texts.dynamic_prompt(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-_MAX_FIELDS = 10_000
+_MAX_FIELDS = 200
 
 
 def is_one(data: bytes) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comfyops.workflows import api_format
-from comfyops.workflows.conversion.fields import Field, Growing, Layout
+from comfyops.workflows.conversion.fields import VIEW, Field, Growing, Layout
 from comfyops.workflows.conversion.live import Layouts
 from comfyops.workflows.graph import Graph, Link, Node
 from comfyops.workflows.layout import Box, arrange
@@ -105,6 +105,7 @@ class _Drawn:
         self.inputs: list[dict[str, Any]] = []
         self.values: list[Any] = []
         self.named: dict[str, Any] = {}
+        self.properties: dict[str, Any] = {}
         self.texts = 0
         self.outputs = [_output(item.name, item.kind) for item in (self.type.outputs if self.type else ())]
         if known is not None:
@@ -139,7 +140,7 @@ class _Drawn:
             "mode": 0,
             "inputs": self.inputs,
             "outputs": [{**item, "links": item["links"] or None} for item in self.outputs],
-            "properties": {"Node name for S&R": self.node.class_type},
+            "properties": {"Node name for S&R": self.node.class_type, **self.properties},
             "widgets_values": self.values,
         }
         if self.type is None and self.named:
@@ -156,6 +157,8 @@ class _Drawn:
                 self.inputs.append(_input(*socket))
         for item in layout.fields:
             value = self._value(item)
+            if item.kind == VIEW and isinstance(value, dict):
+                self._stand(value.get("camera_info"))
             if item.saved:
                 self.values.append(value)
                 self.texts += item.multiline
@@ -172,6 +175,12 @@ class _Drawn:
             return item.default
         value = _plain(given)
         return _escaped(value) if item.dynamic_prompt and isinstance(value, str) else value
+
+    def _stand(self, camera: Any) -> None:
+        """Keep where the camera of a 3D view stands."""
+        if isinstance(camera, dict):
+            kept = {key: camera[key] for key in ("cameraType", "fov") if key in camera}
+            self.properties["Camera Config"] = {**kept, "state": camera}
 
     def _grow(self, growing: Growing) -> None:
         used = [at for at, name in enumerate(growing.names) if name in self.given]

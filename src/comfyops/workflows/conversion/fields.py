@@ -124,7 +124,7 @@ def _layout(specs: list[tuple[str, Any]], prefix: str) -> Layout:
         widget = options.get("widgetType") or kind
         if widget in _WIDGET_KINDS and not options.get("forceInput"):
             if widget == VIEW and any(item.name == "model_file" for item in fields):
-                fields.extend(Field(button, "BUTTON", sent=False) for button in _BUTTONS_3D)
+                fields.extend(Field(button, "BUTTON", value, sent=False) for button, value in _BUTTONS_3D.items())
             fields.extend(_fields(name, kind, widget, options, spec[0]))
         elif kind == AUTOGROW:
             growing, template = _growing(name, options)
@@ -166,7 +166,7 @@ def _fields(name: str, kind: str, widget: str, options: Mapping[str, Any], choic
         yield Field("refresh", "BUTTON", "refresh", sent=False)
 
 
-_BUTTONS_3D = ("upload 3d model", "upload extra resources", "clear")
+_BUTTONS_3D = {"upload 3d model": "upload3dmodel", "upload extra resources": "uploadExtraResources", "clear": "clear"}
 
 
 def _controls(widget: str, name: str, options: Mapping[str, Any]) -> Iterator[Field]:

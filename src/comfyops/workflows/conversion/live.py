@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from comfyops.workflows.conversion import viewport
+from comfyops.errors import NodeFactsError
 from comfyops.workflows.conversion.fields import CONTROL_VALUES, VIEW, Field, Growing, Layout, layout_of
 from comfyops.workflows.node_types import NodeType, NodeTypes
 from comfyops.workflows.ui_format import BYPASS, NEVER, UiGraph, UiLink, UiNode, UiPort, UiSlot
@@ -99,14 +99,20 @@ class Layouts:
         self._known: dict[str, tuple[NodeType, Layout] | None] = {}
 
     def get(self, name: str) -> tuple[NodeType, Layout] | None:
-        """The node type of this name and its layout, None where the server has no such class."""
+        """The node type of this name and its layout, None where the server has no such class.
+
+        Raises NodeFactsError where what is said of the class cannot be used.
+        """
         try:
             return self._known[name]
         except KeyError:
             found = None
             if name in self._types:
-                node_type = self._types[name]
-                found = node_type, layout_of(node_type)
+                try:
+                    node_type = self._types[name]
+                    found = node_type, layout_of(node_type)
+                except (AttributeError, IndexError, KeyError, TypeError) as error:
+                    raise NodeFactsError(f"The node facts describe the class {name!r} in an odd way.") from error
             self._known[name] = found
             return found
 
@@ -139,9 +145,6 @@ def _known(node: UiNode, node_type: NodeType, layout: Layout) -> Live:
     saved = {item.name: item for item in node.inputs}
     opened = Opened(saved)
     opened.walk(layout, _given(node, layout))
-    for name in opened.views:
-        if not isinstance(opened.values[name], dict):
-            opened.values[name] = viewport.state(node.properties)
     extra = [item for item in node.inputs if item.name not in opened.names and _survives(item, opened, layout)]
     slots = opened.slots + [Slot(item.name, item.kind, item.link, bool(item.widget)) for item in extra]
     outputs = tuple(item.kind for item in node_type.outputs) + tuple(

@@ -17,19 +17,25 @@ _ORIGIN: Vector = (0.0, 0.0, 0.0)
 _FIELD_OF_VIEW = 35
 
 
-def state(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The view of a node with these saved properties, without pictures."""
+def state(properties: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The view of a node with these saved properties and values of fields, without pictures."""
     return {
         "image": "",
         "mask": "",
         "normal": "",
-        "camera_info": _camera(_mapping(properties.get("Camera Config"))),
+        "camera_info": _camera(_mapping(properties.get("Camera Config")), _aspect(values)),
         "recording": "",
         "model_3d_info": [],
     }
 
 
-def _camera(config: Mapping[str, Any]) -> dict[str, Any]:
+def _aspect(values: Mapping[str, Any]) -> float:
+    width, height = values.get("width"), values.get("height")
+    sizes = [size for size in (width, height) if isinstance(size, int | float) and 0 < size < 1e9]
+    return sizes[0] / sizes[1] if len(sizes) == 2 else 1
+
+
+def _camera(config: Mapping[str, Any], aspect: float) -> dict[str, Any]:
     saved = _mapping(config.get("state"))
     target = _vector(saved.get("target"), _ORIGIN)
     place = _on_circle(_vector(saved.get("position"), _START), target)
@@ -41,7 +47,7 @@ def _camera(config: Mapping[str, Any]) -> dict[str, Any]:
         "cameraType": saved.get("cameraType") or config.get("cameraType") or "perspective",
         "quaternion": dict(zip("xyzw", turn, strict=True)),
         "fov": config.get("fov", _FIELD_OF_VIEW),
-        "aspect": 1,
+        "aspect": aspect,
         "near": 0.01,
         "far": 10000,
         "frustum": {"left": -5, "right": 5, "top": 5, "bottom": -5},
