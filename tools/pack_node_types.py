@@ -2,9 +2,9 @@
 
     python tools/pack_node_types.py VERSION OBJECT_INFO.json
 
-Prose (tooltips, descriptions) is left out, and so are the recording server's own lists of model and input files, which say
-nothing about another server. tools/model-folders-VERSION.json says which inputs list files, and of which models folder
-("input": the input folder); it was read off a server of that version.
+Prose (tooltips, descriptions) is left out, and so are the recording server's own lists of model and input files, which
+say nothing about another server. tools/model-folders-VERSION.json says which inputs list files, and of which models
+folder ("input": the input folder); it was read off a server of that version.
 """
 
 from __future__ import annotations

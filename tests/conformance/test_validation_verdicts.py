@@ -1,8 +1,8 @@
 """The verdicts of real servers, recorded, against ours.
 
 Where a node's check raises, a real server's answer depends on the order of a Python set: which of the node's other
-inputs it still looks at changes from start to start. `also` holds the other sets of faulty nodes that the same server gave for
-the same graph on other starts.
+inputs it still looks at changes from start to start. `also` holds the other sets of faulty nodes that the same server
+gave for the same graph on other starts.
 """
 
 from __future__ import annotations
