@@ -11,13 +11,14 @@ from types import TracebackType
 from urllib.parse import quote
 from uuid import uuid4
 
-from comfyops.backends import answers, saved
+from comfyops.backends import answers, model_files, saved
 from comfyops.backends.backend import JobSummary, QueuedRun, SystemStats
 from comfyops.backends.events import Event, Finished, Outcome, Output, Queued
 from comfyops.backends.feed import Feed
 from comfyops.backends.files import ServerFiles
 from comfyops.backends.http import Http
 from comfyops.backends.lookup import Lookup
+from comfyops.backends.model_files import ServerModel
 from comfyops.backends.submitting import Submitter, checked_run_id
 from comfyops.backends.watching import Pace, Watch, lost
 from comfyops.errors import NodeFactsError, NotComfyUIError, UnsupportedError, WaitTimeoutError
@@ -204,6 +205,10 @@ class ComfyUI:
     async def read_saved(self, name: str) -> bytes:
         """The bytes of one of these. Raises MissingFileError."""
         return await saved.read(self._http, name)
+
+    async def model_files(self) -> tuple[ServerModel, ...]:
+        """Every model file that the server has, with its size where it tells it."""
+        return await model_files.read(self._http)
 
     async def _send(self, graph: Graph, run_id: str, front: bool) -> Queued:
         await self._feed.open()

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from comfyops.config import Settings
+    from comfyops.workflows.node_types import NodeTypes
 
 T = TypeVar("T")
 
@@ -34,6 +35,20 @@ def settings(**options: Any) -> Settings:
     from comfyops import config
 
     return config.override(config.load(), **options)
+
+
+def chosen_types(
+    snapshot: Path | None, server: str | None, version: str | None, token: str | None, api_prefix: str | None
+) -> NodeTypes:
+    """The node types that a command's options name: a file, a server's, or shipped ones."""
+    from comfyops import app as parts
+    from comfyops.workflows import node_types
+
+    if snapshot is not None:
+        return parts.offline_node_types(snapshot)
+    if server is not None:
+        return wait_for(parts.server_node_types(settings(server=server, token=token, api_prefix=api_prefix)))
+    return parts.offline_node_types(version=version or node_types.SHIPPED[0])
 
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:

@@ -103,6 +103,16 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def in_words(size: int) -> str:
+    """Bytes for people, such as "6.5 GiB"."""
+    value, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
 def plain(value: Any) -> Any:
     """A value as JSON types: dataclasses become objects, paths and enumerations texts."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyops.workflows import api_format
@@ -53,6 +53,7 @@ def test_a_graph_is_the_same_as_itself() -> None:
     assert diff(graph(sd15()), graph(sd15())).same
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_ids_and_order_do_not_count(seed: int) -> None:
     for data in (sd15(), twins(), chain(20)):
@@ -65,12 +66,14 @@ def test_a_changed_value_is_one_difference_with_both_values() -> None:
     assert (item.before, item.after) == (20, 30)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_a_changed_value_is_one_difference_under_other_ids_too(seed: int) -> None:
     (item,) = found(sd15(), shuffled(sd15(n3_steps=30), seed))
     assert item[0] is What.INPUT and item[1] == "3" and item[3] == "steps"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_a_value_at_the_source_does_not_spread_to_what_it_feeds(seed: int) -> None:
     (item,) = found(sd15(), shuffled(sd15(n4_ckpt_name="other.safetensors"), seed))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyops.workflows import api_format, node_types
@@ -50,6 +50,7 @@ def test_a_link_to_nothing_does_not_become_a_link_to_something() -> None:
     assert check(done, TYPES).good_outputs == () == check(graph(data), TYPES).good_outputs
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_the_same_workflow_under_other_ids_is_written_alike(seed: int) -> None:
     """Where no two nodes do the same, so that the flow alone gives the order of their values."""
@@ -57,6 +58,7 @@ def test_the_same_workflow_under_other_ids_is_written_alike(seed: int) -> None:
     assert diff(first, second).same
 
 
+@settings(deadline=None)
 @given(damaged(), st.booleans())
 def test_formatting_keeps_what_a_server_says(data: dict[str, Any], renumber: bool) -> None:
     before, after = graph(data), formatted(graph(data), types(), renumber=renumber)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyops.workflows import api_format, node_types
@@ -44,6 +44,7 @@ def test_a_node_of_an_unknown_class_may_be_an_output() -> None:
     assert removed(data) == []
 
 
+@settings(deadline=None)
 @given(damaged(), st.integers(0, 3))
 def test_the_verdict_stays_the_same(data: dict[str, Any], idle: int) -> None:
     for number in range(idle):

@@ -10,8 +10,7 @@ import typer
 from rich.markup import escape
 
 from comfyops import app as parts
-from comfyops.cli.commands.workflow import chosen_types
-from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
+from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, chosen_types, settings, wait_for
 from comfyops.cli.output import Result
 from comfyops.errors import UnknownClassError
 from comfyops.support.files import write_text

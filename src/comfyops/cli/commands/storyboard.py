@@ -13,8 +13,7 @@ from rich.markup import escape
 
 from comfyops import app as parts
 from comfyops import config
-from comfyops.cli.commands.workflow import chosen_types
-from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
+from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, chosen_types, settings, wait_for
 from comfyops.cli.output import Result, say
 from comfyops.cli.progress import rendering
 from comfyops.config import Settings

@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from comfyops import app as parts
-from comfyops.cli.commands import workflow_convert, workflow_inputs
-from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
+from comfyops.cli.commands import workflow_backups, workflow_check, workflow_convert, workflow_inputs, workflow_tools
+from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, chosen_types
 from comfyops.cli.output import Result
 from comfyops.errors import InputError, MissingFileError
 from comfyops.support.files import read_bytes
@@ -22,9 +21,12 @@ from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 from comfyops.workflows.validate import Report, report
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check, look at and convert workflow files.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check, look at, convert and repair workflow files.")
 app.command("convert")(workflow_convert.run)
 app.command("inputs")(workflow_inputs.run)
+app.command("check")(workflow_check.run)
+for module in (workflow_tools, workflow_backups):
+    module.register(app)
 
 _COLOURS = {Severity.ERROR: "red", Severity.DANGER: "magenta", Severity.WARNING: "yellow"}
 Files = Annotated[list[Path], typer.Argument(help="Workflow files (API format, or PNG with one inside) or folders.")]
@@ -68,17 +70,6 @@ def show(path: Annotated[Path, typer.Argument(help="Workflow file.")], as_json: 
     graph = embedded.read(read_bytes(path), str(path))
     data = {"file": str(path), "nodes": api_format.dump(graph), "models": models_of(graph)}
     return Result("workflow show", data, _node_lines(graph))
-
-
-def chosen_types(
-    snapshot: Path | None, server: str | None, version: str | None, token: str | None, api_prefix: str | None
-) -> NodeTypes:
-    """The node types that a command's options name: a file, a server's, or shipped ones."""
-    if snapshot is not None:
-        return parts.offline_node_types(snapshot)
-    if server is not None:
-        return wait_for(parts.server_node_types(settings(server=server, token=token, api_prefix=api_prefix)))
-    return parts.offline_node_types(version=version or node_types.SHIPPED[0])
 
 
 def workflow_files(paths: list[Path]) -> Iterator[Path]:
