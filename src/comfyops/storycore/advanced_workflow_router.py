@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +69,9 @@ class AdvancedWorkflowRouter:
         self._config = config or AdvancedWorkflowConfig()
         self._turns: Counter[tuple[Any, ...]] = Counter()
         self._routed: Counter[str] = Counter()
+        self._asking = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._asked: tuple[Backend, ServerFacts] | None = None
 
     async def route_request(
         self,
@@ -78,7 +83,7 @@ class AdvancedWorkflowRouter:
 
         Raises WorkflowExecutionError where none can; `details["refused"]` says why for each.
         """
-        facts = await server_facts(backend) if backend is not None else ServerFacts()
+        facts = await self._facts(backend) if backend is not None else ServerFacts()
         candidates = [await self._candidate(key, request, facts) for key in self._registry.keys]
         turn = (request.kind, request.needs())
         decision = choose(candidates, self._strategy(strategy), self._turns[turn])
@@ -96,6 +101,15 @@ class AdvancedWorkflowRouter:
     def get_performance_profiles(self) -> dict[str, WorkflowPerformanceProfile]:
         """What was measured, by workflow."""
         return {key: _shown(key, self._analytics.profile(key)) for key in self._registry.keys}
+
+    async def _facts(self, backend: Backend) -> ServerFacts:
+        """What the server is like now; requests that come at the same time share one answer."""
+        called_at = time.monotonic()
+        async with self._asking:
+            if self._asked_at < called_at or self._asked is None or self._asked[0] is not backend:
+                self._asked_at = time.monotonic()
+                self._asked = (backend, await server_facts(backend))
+            return self._asked[1]
 
     def _strategy(self, strategy: RoutingStrategy | str) -> RoutingStrategy:
         wanted = RoutingStrategy(strategy)
@@ -172,7 +186,7 @@ async def _refusal(workflow: BaseAdvancedWorkflow, request: WorkflowRequest, fac
         return ""
     if facts.problem:
         return facts.problem.rstrip(".")
-    missing = workflow.missing(request, facts.types) if facts.types is not None else ()
+    missing = await asyncio.to_thread(workflow.missing, request, facts.types) if facts.types is not None else ()
     return f"the server lacks {', '.join(missing)}" if missing else ""
 
 

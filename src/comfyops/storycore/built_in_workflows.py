@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from comfyops.storycore.advanced_workflow_base import BaseAdvancedWorkflow
+from comfyops.storycore.hunyuan_video_workflow import HunyuanVideoWorkflow
+from comfyops.storycore.legacy_video_workflow import LegacyVideoWorkflow
+from comfyops.storycore.wan_video_workflow import WanVideoWorkflow
 
-BUILT_IN: tuple[tuple[str, str, type[BaseAdvancedWorkflow]], ...] = ()
+BUILT_IN: tuple[tuple[str, str, type[BaseAdvancedWorkflow]], ...] = tuple(
+    ("video", workflow.workflow_name, workflow)
+    for workflow in (HunyuanVideoWorkflow, WanVideoWorkflow, LegacyVideoWorkflow)
+)
 """(category, name, class) of each."""

@@ -9,6 +9,7 @@ from comfyops import app, config
 from comfyops.backends.backend import Backend
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.config import Settings
+from comfyops.errors import BackendError
 from comfyops.storycore.comfyui_config import ComfyUIConfig
 
 
@@ -58,3 +59,12 @@ class Connection:
             if not self._users:
                 self._client = None
                 await client.close()
+
+
+async def memory_in_use(backend: Backend) -> float:
+    """GB of the server's device memory in use, 0 where it does not say."""
+    try:
+        stats = await backend.system_stats()
+    except BackendError:
+        return 0.0
+    return max((device.vram_total - device.vram_free for device in stats.devices), default=0) / 1024**3

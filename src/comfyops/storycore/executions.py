@@ -12,14 +12,14 @@ from typing import Any
 
 from comfyops.backends.backend import Backend
 from comfyops.backends.events import Event
-from comfyops.errors import BackendError, ComfyOpsError, StorageError, UsageError
+from comfyops.errors import ComfyOpsError, StorageError, UsageError
 from comfyops.execution.panel import without_login
 from comfyops.storycore.advanced_workflow_base import BaseAdvancedWorkflow, Job
 from comfyops.storycore.advanced_workflow_config import PRESETS, AdvancedWorkflowConfig, QualityLevel
 from comfyops.storycore.advanced_workflow_registry import AdvancedWorkflowRegistry
 from comfyops.storycore.advanced_workflow_router import AdvancedWorkflowRouter, request_work
 from comfyops.storycore.analytics import Analytics, Execution
-from comfyops.storycore.connection import Connection
+from comfyops.storycore.connection import Connection, memory_in_use
 from comfyops.storycore.gate import Gate
 from comfyops.storycore.routing import RoutingDecision, RoutingStrategy
 from comfyops.storycore.workflow_attempts import Attempts, time_limit
@@ -34,7 +34,6 @@ CANCELLED = "cancelled"
 """The code of a result that somebody cancelled."""
 
 OnEvent = Callable[[Event], None]
-_GB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class Executions:
         used = self._parts.registry.instance(execution.workflow)
         used.update_performance_stats(execution.seconds)
         if not used.runs_locally and not result.memory_used:
-            result.memory_used = await _memory_in_use(backend)
+            result.memory_used = await memory_in_use(backend)
         return result
 
     async def _performed(
@@ -216,12 +215,3 @@ def with_level(request: WorkflowRequest, level: QualityLevel) -> WorkflowRequest
     preset = PRESETS[level]
     parameters = {"steps": preset.steps, "cfg_scale": preset.cfg_scale, **request.parameters}
     return replace(request, parameters=parameters, capabilities=None)
-
-
-async def _memory_in_use(backend: Backend) -> float:
-    """GB of the server's device memory in use, 0 where it does not say."""
-    try:
-        stats = await backend.system_stats()
-    except BackendError:
-        return 0.0
-    return max((device.vram_total - device.vram_free for device in stats.devices), default=0) / _GB

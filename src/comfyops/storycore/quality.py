@@ -13,19 +13,20 @@ from collections.abc import Sequence
 from PIL import ImageChops, ImageFilter, ImageStat
 from PIL.Image import Image
 
-_SHARPNESS_SAMPLES, _PAIRS = 5, 5
+_SAMPLES, _PAIRS = 5, 5
 _LAPLACIAN = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, offset=128)
 
 
 def measured_quality(frames: Sequence[Image]) -> dict[str, float]:
-    """quality_score, sharpness_score, temporal_consistency, color_score; empty without frames. Decodes a few frames."""
+    """quality_score, sharpness_score, temporal_consistency, color_score; empty without frames. Reads them once."""
     if not frames:
         return {}
-    sampled = [frames[at].convert("RGB") for at in _spread(len(frames), _SHARPNESS_SAMPLES)]
-    starts = _spread(len(frames) - 1, _PAIRS)
-    sharpness = statistics.fmean(_sharpness(frame) for frame in sampled)
-    color = statistics.fmean(_color(frame) for frame in sampled)
-    consistency = statistics.fmean(_likeness(frames[at], frames[at + 1]) for at in starts) if starts else 1.0
+    samples, starts = _spread(len(frames), _SAMPLES), _spread(len(frames) - 1, _PAIRS)
+    wanted = {*samples, *starts, *(at + 1 for at in starts)}
+    kept = {at: frame.convert("RGB") for at, frame in enumerate(frames) if at in wanted}
+    sharpness = statistics.fmean(_sharpness(kept[at]) for at in samples)
+    color = statistics.fmean(_color(kept[at]) for at in samples)
+    consistency = statistics.fmean(_likeness(kept[at], kept[at + 1]) for at in starts) if starts else 1.0
     return {
         "quality_score": 0.4 * sharpness + 0.4 * consistency + 0.2 * color,
         "sharpness_score": sharpness,
@@ -49,6 +50,6 @@ def _color(frame: Image) -> float:
 
 
 def _likeness(one: Image, other: Image) -> float:
-    difference = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
+    difference = ImageChops.difference(one, other)
     squares = statistics.fmean(rms**2 for rms in ImageStat.Stat(difference).rms)
     return max(0.0, 1 - squares / 10000)

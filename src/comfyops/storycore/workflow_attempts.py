@@ -110,7 +110,5 @@ async def time_limit(seconds: float | None, execution_id: str) -> AsyncIterator[
     except TimeoutError as error:
         if not clock.expired():
             raise
-        message = (
-            f"The execution {execution_id} takes longer than max_inference_time, {seconds:g} s, and was cancelled."
-        )
+        message = f"The execution {execution_id} takes longer than the {seconds:g} s it may take, and was cancelled."
         raise WaitTimeoutError(message, hint="Allow more time, or ask for less.", run_id=execution_id) from error

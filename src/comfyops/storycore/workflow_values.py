@@ -126,7 +126,8 @@ class WorkflowRequest:
 
 @dataclass
 class WorkflowResult:
-    """How it ended. `frames` are pictures, decoded when they are asked for; `execution_time` is in seconds.
+    """How it ended. `frames` are pictures, decoded when they are asked for, `alpha_masks` their transparency as grey
+    pictures where it was asked for (white = visible); `execution_time` is in seconds.
 
     `memory_used` is the server's video memory in use at the end, in GB. `metadata["engine"]` says what made the result,
     `metadata["simulated"]` whether that was a simulator.
@@ -141,6 +142,7 @@ class WorkflowResult:
     memory_used: float = 0.0
     quality_metrics: dict[str, float] = field(default_factory=dict)
     frames: Sequence[Image] = ()
+    alpha_masks: Sequence[Image] = ()
 
 
 @dataclass(frozen=True)
