@@ -34,7 +34,7 @@ _RADIUS, _EPSILON = 8, 1e-4
 def threshold(frame: Image.Image, alpha: Image.Image | None = None, level: float = 0.5) -> Image.Image:
     """A hard matte: 255 where `alpha` (else the difference from the background) exceeds `level`, else 0."""
     np = extras.numpy()
-    return Image.fromarray(((_soft(frame, alpha) > level) * 255).astype(np.uint8), "L")
+    return Image.fromarray(((_soft(frame, alpha) > level) * 255).astype(np.uint8))
 
 
 def edge_aware(frame: Image.Image, alpha: Image.Image | None = None) -> Image.Image:
@@ -42,7 +42,7 @@ def edge_aware(frame: Image.Image, alpha: Image.Image | None = None) -> Image.Im
     np = extras.numpy()
     guide = np.asarray(frame.convert("L"), dtype=np.float64) / 255
     refined = _guided(np, guide, _soft(frame, alpha), min(_RADIUS, min(frame.size) // 2))
-    return Image.fromarray((np.clip(refined, 0, 1) * 255).round().astype(np.uint8), "L")
+    return Image.fromarray((np.clip(refined, 0, 1) * 255).round().astype(np.uint8))
 
 
 def _soft(frame: Image.Image, alpha: Image.Image | None) -> Any:

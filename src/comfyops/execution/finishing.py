@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 from PIL import Image
@@ -26,10 +25,10 @@ def finished(paths: Sequence[Path], sizes: Sizes) -> tuple[Frames, tuple[str, ..
     """
     remarks: list[str] = []
     try:
-        found = frames.opened(paths)
+        found = frames.opened(paths, sizes.fps, sizes.made_frames)
         for path, count in zip(found.paths, found.counts, strict=True):
             remarks += _finish(path, count, found, sizes)
-        found = frames.opened(paths)
+        found = frames.opened(paths, sizes.fps, sizes.frames)
     except InputError as error:
         raise RunFailedError(f"The server gave a damaged file: {error.message}", hint="Run it again.") from error
     if sizes.frames and len(found) < sizes.frames:
@@ -43,7 +42,7 @@ def _finish(path: Path, count: int, found: Frames, sizes: Sizes) -> Iterator[str
     too_large = sizes.wanted is not None and _exceeds(found.size, size)
     if wanted == count and not too_large:
         return
-    pictures = (masks.cut(picture, size) for picture in islice(frames.decoded(path), wanted))
+    pictures = (masks.cut(picture, size) for picture in masks.lengthened(frames.decoded(path, sizes.fps), wanted))
     if wanted < count:
         yield f"{path.name}: the model made {count} frames; the first {wanted} are kept."
     if too_large:

@@ -12,6 +12,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from comfyops.errors import InputError, MissingFileError
 from comfyops.execution import extras
+from comfyops.execution.masks import lengthened
 from comfyops.support.files import check_folder, storage_error
 
 VIDEOS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
@@ -39,7 +40,7 @@ class Frames(Sequence[Image.Image]):
 
     def __iter__(self) -> Iterator[Image.Image]:
         for path, count in zip(self.paths, self.counts, strict=True):
-            for picture in islice(decoded(path), count):
+            for picture in lengthened(decoded(path, self.fps), count):
                 yield _part(picture, self.channel)
 
     @overload
@@ -78,21 +79,24 @@ class Frames(Sequence[Image.Image]):
         return tuple(written)
 
 
-def opened(paths: Sequence[Path]) -> Frames:
+def opened(paths: Sequence[Path], fps: float | None = None, length: int | None = None) -> Frames:
     """The frames of picture and video files, counted by decoding them once; other files are left out.
+
+    `fps` is what an animated picture is known to show in a second: its encoder may have joined equal frames. `length`
+    is how many frames a WebP stands for whose frames are all equal: it is written as a still picture.
 
     Raises InputError for a file that cannot be decoded to its end, MissingFileError, MissingExtraError.
     """
     shown = [path for path in paths if is_video(path) or path.suffix.lower() in PICTURES]
-    counts, size, fps = [], (0, 0), None
+    counts, size, rate = [], (0, 0), fps
     for path in shown:
         count = 0
-        for picture in decoded(path):
+        for picture in decoded(path, fps):
             size = picture.size if size == (0, 0) else size
             count += 1
-        counts.append(count)
-        fps = fps or fps_of(path)
-    return Frames(tuple(shown), tuple(counts), size, fps)
+        counts.append(length if length and count == 1 and path.suffix.lower() == ".webp" else count)
+        rate = rate or fps_of(path)
+    return Frames(tuple(shown), tuple(counts), size, rate)
 
 
 def is_video(path: Path) -> bool:
@@ -100,14 +104,14 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEOS
 
 
-def decoded(path: Path) -> Iterator[Image.Image]:
-    """The frames of one file.
+def decoded(path: Path, fps: float | None = None) -> Iterator[Image.Image]:
+    """The frames of one file, `fps` as for `opened`.
 
     Raises InputError, MissingFileError, MissingExtraError.
     """
     if not path.is_file():
         raise MissingFileError(f"{path} cannot be read: it does not exist.", path=str(path))
-    return _video(path) if is_video(path) else _pictures(path)
+    return _video(path) if is_video(path) else _pictures(path, fps)
 
 
 def fps_of(path: Path) -> float | None:
@@ -130,11 +134,11 @@ def _video(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path} is no video that can be read.", hint="Use an MP4 file.") from error
 
 
-def _pictures(path: Path) -> Iterator[Image.Image]:
-    """Frames of a picture. An encoder may join equal frames into one that lasts longer: those come several times."""
-    shortest = min((milliseconds for _, milliseconds in _timed(path)), default=0)
+def _pictures(path: Path, fps: float | None) -> Iterator[Image.Image]:
+    """Frames of a picture; one that lasts longer than a frame stands for several."""
+    unit = int(1000 / fps) if fps else min((milliseconds for _, milliseconds in _timed(path)), default=0)
     for picture, milliseconds in _timed(path):
-        for _ in range(max(round(milliseconds / shortest), 1) if shortest else 1):
+        for _ in range(max(round(milliseconds / unit), 1) if unit else 1):
             yield picture
 
 

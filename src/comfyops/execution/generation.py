@@ -80,10 +80,18 @@ class GenerationRequest:
         object.__setattr__(self, "capabilities", _capabilities(self))
         if not self.capabilities and not self.recipe:
             raise UsageError("Nothing is asked for.", hint="Name a capability, such as TEXT_TO_IMAGE, or a recipe.")
-        for name in ("images", "masks", "loras"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("images", "masks", "mask", "video"):
+            object.__setattr__(self, name, _files(getattr(self, name)))
+        object.__setattr__(self, "loras", tuple(self.loras))
         object.__setattr__(self, "quality", _member(Quality, self.quality, "quality"))
         object.__setattr__(self, "alpha", _member(AlphaMode, self.alpha, "alpha mode"))
+
+
+def _files(given: Any) -> Any:
+    """Names of files as paths, lists as tuples."""
+    if isinstance(given, list | tuple):
+        return tuple(_files(item) for item in given)
+    return Path(given) if isinstance(given, str) else given
 
 
 def _capabilities(request: GenerationRequest) -> tuple[Capability, ...]:

@@ -37,7 +37,7 @@ async def matted(
         mattes = _estimated(shown, mode, level, has_alpha)
     path = folder / f"{stem}-{mode}.webp"
     await asyncio.to_thread(_write, path, shown, mattes)
-    return await asyncio.to_thread(frames.opened, [path])
+    return await asyncio.to_thread(frames.opened, [path], shown.fps, len(shown))
 
 
 def _estimated(shown: Frames, mode: AlphaMode, level: float, has_alpha: bool) -> Iterator[Image.Image]:
