@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from comfyops.backends.http import Http
-from comfyops.errors import NotComfyUIError, UnsupportedError
+from comfyops.errors import BackendError, NotComfyUIError, UnsupportedError
 
 NO_MODELS = frozenset({"configs", "custom_nodes"})
 """Folders that servers list beside those of models."""
@@ -27,14 +27,10 @@ class ServerModel:
 async def read(http: Http) -> tuple[ServerModel, ...]:
     """Every file of every folder, by folder and name; a name that lies in several paths of a folder once.
 
-    Servers without the route that tells sizes are asked for the names. Raises BackendErrors.
+    Servers without the route that tells sizes are asked for the names. Raises UnsupportedError where a server tells
+    neither, other BackendErrors.
     """
-    try:
-        root = "/experiment/models"
-        folders = _names(await http.get(root), root)
-    except UnsupportedError:
-        root = "/models"
-        folders = _names(await http.get(root), root)
+    root, folders = await _folders(http)
     wanted = sorted(set(folders) - NO_MODELS)
     answers = await asyncio.gather(*(http.get(f"{root}/{quote(name, safe='')}") for name in wanted))
     found: dict[tuple[str, str], ServerModel] = {}
@@ -44,6 +40,17 @@ async def read(http: Http) -> tuple[ServerModel, ...]:
             if model is not None:
                 found.setdefault((folder, model.name), model)
     return tuple(found[key] for key in sorted(found))
+
+
+async def _folders(http: Http) -> tuple[str, list[str]]:
+    """The route that this server has for its models, and the folders that it names there."""
+    for root in ("/experiment/models", "/models"):
+        try:
+            return root, _names(await http.get(root), root)
+        except BackendError as error:
+            if error.facts.get("status") not in (404, 405):
+                raise
+    raise UnsupportedError(f"{http.url} does not tell which models it has.")
 
 
 def _names(answer: Any, route: str) -> list[str]:

@@ -63,7 +63,7 @@ class ModelNeed:
 
 @dataclass(frozen=True, slots=True)
 class VramFit:
-    """Bytes of all model files whose size is known against the device's memory; `unknown` are the other files."""
+    """Bytes of all model files whose size is known against the device's memory; `unknown` are the other files, empty ones too."""
 
     fit: Fit
     known_bytes: int
@@ -206,7 +206,7 @@ def _with_stand_ins(graph: Graph, types: NodeTypes) -> NodeTypes:
 
 def _vram(models: tuple[ModelNeed, ...], device: DeviceFacts | None) -> VramFit:
     known = sum(item.size or 0 for item in models)
-    unknown = tuple(item.name for item in models if item.size is None)
+    unknown = tuple(item.name for item in models if not item.size)
     fit = Fit.UNKNOWN
     if device is not None and device.vram_total > 0:
         if known > device.vram_total:

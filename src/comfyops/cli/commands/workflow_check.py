@@ -97,7 +97,7 @@ def _rows(found: Readiness) -> Iterator[tuple[str, str, str, str]]:
         words = f"{bringer}{f', {node.url}' if node.url else ''}; node {', '.join(node.nodes)}"
         yield "missing", "node", node.class_type, words
     for model in found.models:
-        state = {True: "ok", False: "missing", None: "unknown"}[model.installed]
+        state = "warning" if model.size == 0 else {True: "ok", False: "missing", None: "unknown"}[model.installed]
         yield state, "model", f"{model.folder}/{model.name}", _source(model)
     for problem in found.problems:
         state = "warning" if problem.severity is Severity.WARNING else "wrong"
@@ -109,6 +109,8 @@ def _rows(found: Readiness) -> Iterator[tuple[str, str, str, str]]:
 
 def _source(model: ModelNeed) -> str:
     size = in_words(model.size) if model.size is not None else "size unknown"
+    if model.size == 0:
+        return "the file is empty: it was not fetched whole"
     if model.installed:
         return size
     return f"{size}; {f'source {model.url}' if model.url else 'the workflow names no source'}"
