@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 from PIL import Image
 
@@ -85,5 +87,13 @@ def test_own_folders_and_saved_workflows_are_part_of_the_library(server: Server,
     (folder / "picture.json").rename(folder / "library" / "sub" / "tiny.json")
     listed = comfyops("templates", "ls", "--library", "library", "--category", "folder", "--json", folder=folder).data
     assert [item["name"] for item in listed] == ["sub/tiny"]
-    saved = comfyops("templates", "search", "no such words anywhere", "--saved", "--server", server.url, folder=folder)
-    assert saved.code == 0 and saved.out == ""
+    name = "folder/my füchse 100%"
+    address = f"{server.url}/userdata/{quote(quote(f'workflows/{name}.json'), safe='')}"
+    ui = comfyops("templates", "get", "flux_schnell", "-o", "ui.json", folder=folder)
+    assert ui.code == 0
+    urlopen(Request(address, data=(folder / "ui.json").read_bytes(), method="POST")).close()
+    options = ("--saved", "--server", server.url)
+    listed = comfyops("templates", "ls", "--category", "saved", *options, "--json", folder=folder).data
+    assert [item["name"] for item in listed] == [name]
+    shown = comfyops("templates", "show", name, *options, "--json", folder=folder).data
+    assert "prompt" in [item["name"] for item in shown["inputs"]] and shown["source"] == "server"

@@ -125,7 +125,7 @@ def _key(value: Value) -> Any:
 
 def _name(groups: Sequence[Group], tracer: Tracer) -> None:
     """Give each group a name of its own: its role, with a number from the second on."""
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     later = [group for group in groups if group.role == "lora_strength"]
     for group in groups:
         if group not in later:
@@ -140,11 +140,13 @@ def _nodes(group: Group) -> set[str]:
     return {item.place.node for item in group.items} | {item.via.node for item in group.items}
 
 
-def _free(stem: str, taken: set[str]) -> str:
-    name, number = stem, 2
+def _free(stem: str, taken: dict[str, int]) -> str:
+    """The name with the lowest number that is free; `taken` holds the names, with the number last given to each."""
+    name = stem
     while name in taken:
-        name, number = (f"{stem}_{number}" if stem[-1:].isdigit() else f"{stem}{number}"), number + 1
-    taken.add(name)
+        taken[stem] += 1
+        name = f"{stem}_{taken[stem]}" if stem[-1:].isdigit() else f"{stem}{taken[stem]}"
+    taken[name] = 1
     return name
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from comfyops.workflows.graph import Link, Node
 from comfyops.workflows.node_types import NodeType
-from comfyops.workflows.tracing import Place, Source, Tracer
+from comfyops.workflows.tracing import Place, Source, Tracer, leaf
 
 Text: TypeAlias = tuple[str, Place, Place, int]
 """Role, where the text is set, the input it ends up in, rank."""
@@ -44,11 +44,11 @@ _TECHNICAL = frozenset(
 def texts(tracer: Tracer) -> Iterator[Text]:
     """The texts with their roles, those that steer samplers first, positive before negative."""
     ends = sorted(_ends(tracer), key=_certainty)
+    steering = [place for place in ends if _steers(tracer, place)]
+    seen: set[tuple[Place, str]] = set()
     for place in ends:
-        if _steers(tracer, place) or not any(_steers(tracer, other) for other in ends):
-            yield from _conditioning(tracer, place, _role_of_end(place))
-        else:
-            yield from _conditioning(tracer, place, "mask_prompt")
+        role = _role_of_end(place) if not steering or _steers(tracer, place) else "mask_prompt"
+        yield from _conditioning(tracer, place, role, seen)
     for place in tracer.places():
         yield from _plain(tracer, place)
 
@@ -84,10 +84,9 @@ def _certainty(place: Place) -> int:
     return 2 if place.input == "cond2" else int(_role_of_end(place) == _NEGATIVE)
 
 
-def _conditioning(tracer: Tracer, place: Place, role: str) -> Iterator[Text]:
-    """The texts of the encoders behind a conditioning input."""
+def _conditioning(tracer: Tracer, place: Place, role: str, seen: set[tuple[Place, str]]) -> Iterator[Text]:
+    """The texts of the encoders behind a conditioning input, without those that were seen before."""
     pending: list[tuple[Place, str]] = [(place, role)]
-    seen: set[tuple[Place, str]] = set()
     while pending:
         here, role = pending.pop(0)
         value = tracer.value(here)
@@ -119,7 +118,7 @@ def _further(tracer: Tracer, node: Node, slot: int, role: str) -> Iterator[tuple
 def _encoder(tracer: Tracer, node: Node, role: str) -> Iterator[Text]:
     """The texts of a node that turns text into conditioning."""
     for name in node.inputs or {}:
-        field = _FIELDS.get(name.rpartition(".")[2])
+        field = _FIELDS.get(leaf(name))
         place = Place(node.id, name)
         if field and _is_text(tracer, place):
             yield from _origins(tracer, place, role if field == _POSITIVE else field)
@@ -129,7 +128,7 @@ def _plain(tracer: Tracer, place: Place) -> Iterator[Text]:
     """Texts that no sampler is steered by: those of partner nodes, language models and speakers."""
     node = tracer.graph[place.node]
     node_type = tracer.type_of(node)
-    field = _FIELDS.get(place.input.rpartition(".")[2])
+    field = _FIELDS.get(leaf(place.input))
     if not field or not _is_text(tracer, place) or (node_type and node_type.is_output):
         return
     encodes = node_type is not None and any(out.kind == "CONDITIONING" for out in node_type.outputs)
@@ -157,20 +156,20 @@ def _origins(tracer: Tracer, place: Place, role: str, rank: int = 0) -> Iterator
 
 
 def _is_written(tracer: Tracer, item: Source) -> bool:
-    name = item.place.input.rpartition(".")[2]
+    name = leaf(item.place.input)
     return isinstance(tracer.value(item.place), str) and name not in _TECHNICAL and _is_text(tracer, item.place)
 
 
 def _is_held(tracer: Tracer, item: Source) -> bool:
     """Whether a text is a field of its own, not a piece inside a node that joins texts."""
-    name = item.place.input.rpartition(".")[2]
+    name = leaf(item.place.input)
     return item.direct or name in _FIELDS or tracer.is_constant(tracer.graph[item.place.node])
 
 
 def _worth(tracer: Tracer, item: Source) -> int:
     """How likely a person writes this text, 0 most."""
     title = tracer.graph[item.place.node].title.casefold()
-    name = item.place.input.rpartition(".")[2]
+    name = leaf(item.place.input)
     if any(word in title for word in ("system", "template", "instruction")) or _FIELDS.get(name) == "system_prompt":
         return 3
     if "prompt" in title or name in ("prompt", "user_prompt"):
@@ -179,7 +178,7 @@ def _worth(tracer: Tracer, item: Source) -> int:
 
 
 def _own_role(tracer: Tracer, item: Source) -> str:
-    name = item.place.input.rpartition(".")[2]
+    name = leaf(item.place.input)
     if _worth(tracer, item) == 3:
         return "system_prompt"
     return "lyrics" if name == "lyrics" else ""

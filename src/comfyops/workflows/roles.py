@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from comfyops.workflows.graph import Link, Node
 from comfyops.workflows.prompts import texts
-from comfyops.workflows.tracing import Place, Source, Tracer
+from comfyops.workflows.tracing import Place, Source, Tracer, leaf
 
 SAME_NAME = {
     "seed": "seed",
@@ -217,7 +217,7 @@ def _passes(tracer: Tracer, node_id: str) -> bool:
 
 
 def _position(tracer: Tracer, end: Place | None, node_id: str) -> tuple[int, int, int]:
-    order = {key: at for at, key in enumerate(tracer.order)}
+    order = tracer.ranks
     if end is None:
         return len(order), 0, order[node_id]
     return order[end.node], list(tracer.graph[end.node].inputs or {}).index(end.input), order[node_id]
@@ -273,11 +273,6 @@ def _constant_name(tracer: Tracer, node: Node, title: str) -> str:
     if role and (role in title or title in role):
         return role
     return "_".join(part for part in (role, title) if part) or leaf(user.input)
-
-
-def leaf(name: str) -> str:
-    """The last part of a dotted input name."""
-    return name.rpartition(".")[2]
 
 
 def informative_title(tracer: Tracer, node: Node) -> str:

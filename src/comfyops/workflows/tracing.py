@@ -19,6 +19,7 @@ from comfyops.workflows.node_types import InputType, NodeType, NodeTypes
 SCALARS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 _MEDIA = frozenset({"IMAGE", "MASK", "VIDEO", "AUDIO"})
 _SIZES = ("width", "height")
+_MOST_STEPS = 60  # inputs that one value is followed through; those of real workflows go through fewer than 20
 
 
 class Place(NamedTuple):
@@ -43,6 +44,7 @@ class Tracer:
         self.graph = graph
         self.types = types
         self._declared: dict[str, Mapping[str, InputType]] = {}
+        self._sources: dict[tuple[str, str], tuple[Source, ...]] = {}
 
     def type_of(self, node: Node) -> NodeType | None:
         """The node's type, None where the server has no such class."""
@@ -71,6 +73,11 @@ class Tracer:
     def order(self) -> tuple[str, ...]:
         """Node ids by their place in the flow, those that need nothing first, then by number."""
         return tuple(sorted(self.graph.nodes, key=lambda key: (self._depths.get(key, 0), natural(key))))
+
+    @cached_property
+    def ranks(self) -> Mapping[str, int]:
+        """The place of each node in `order`."""
+        return {key: at for at, key in enumerate(self.order)}
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[tuple[Place, int], ...]]:
@@ -104,11 +111,20 @@ class Tracer:
         return depths
 
     def sources(self, place: Place) -> tuple[Source, ...]:
-        """The values that feed a place, nearest first, each once."""
+        """The values that feed a place, nearest first, each once; of a value computed from many, the nearest ones."""
+        link = self.value(place)
+        if type(link) is not Link:
+            return self._traced(place)
+        key = link.node, leaf(place.input) if leaf(place.input) in _SIZES else ""
+        if key not in self._sources:
+            self._sources[key] = self._traced(place)
+        return self._sources[key]
+
+    def _traced(self, place: Place) -> tuple[Source, ...]:
         found: dict[Place, Source] = {}
         pending = [Source(place, True)]
         seen: set[Place] = set()
-        while pending:
+        while pending and len(seen) < _MOST_STEPS:
             here = pending.pop(0)
             if here.place in seen:
                 continue
@@ -128,15 +144,15 @@ class Tracer:
             yield from (Source(Place(node.id, name), direct) for name in list(given)[:1])
         elif {"switch", "on_false", "on_true"} <= set(given):
             yield from (Source(Place(node.id, name), direct) for name in self._chosen(node))
-        elif wanted.rpartition(".")[2] in _SIZES and (self.takes_media(node) or "width" in given):
-            yield from self._size(node, wanted.rpartition(".")[2])
+        elif leaf(wanted) in _SIZES and (self.takes_media(node) or "width" in given):
+            yield from self._size(node, leaf(wanted))
         elif not self.takes_media(node):
             yield from (Source(Place(node.id, name), False) for name in given if self._is_scalar(Place(node.id, name)))
 
     def _size(self, node: Node, wanted: str) -> Iterator[Source]:
         """The inputs that decide the size of a picture which this node makes or measures."""
         given = node.inputs or {}
-        named = [name for name in given if name.rpartition(".")[2] == wanted]
+        named = [name for name in given if leaf(name) == wanted]
         for name in named or [name for name in given if self._kind(Place(node.id, name)) in _MEDIA]:
             yield Source(Place(node.id, name), False)
 
@@ -176,6 +192,11 @@ class Tracer:
         node = self.graph.nodes.get(value.node)
         node_type = self.type_of(node) if node else None
         return node_type.outputs[value.slot].kind if node_type and value.slot < len(node_type.outputs) else "?"
+
+
+def leaf(name: str) -> str:
+    """The last part of a dotted input name."""
+    return name.rpartition(".")[2]
 
 
 def natural(node_id: str) -> tuple[tuple[int, str], ...]:

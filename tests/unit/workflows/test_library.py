@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,22 @@ def test_every_official_template_shows_its_facts_with_unique_names_and_targets()
             assert {"prompt", "mask_prompt", "negative_prompt"}.intersection(names), (item.name, names)
         if any(entry.name in ("KSampler", "RandomNoise") for entry in found.classes):
             assert "seed" in names, (item.name, names)
+
+
+def test_without_the_package_own_folders_work_and_the_rest_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(sd15()))
+    program = f"""
+import sys
+sys.modules["{templates.PACKAGE}"] = None  # what an import finds where it is not installed
+from pathlib import Path
+from comfyops.errors import MissingExtraError
+from comfyops.workflows.library import ANY, Library
+known = Library([Path({str(tmp_path)!r})])
+print([item.name for item in known.all()], [item.name for item in known.search("mine", ANY)])
+try:
+    Library().get("flux_schnell")
+except MissingExtraError as error:
+    print(error.hint)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['mine'] ['mine']", "Install them with `pip install 'comfyops[templates]'`."]

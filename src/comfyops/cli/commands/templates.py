@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from comfyops import app as parts
 from comfyops.cli.commands.workflow_convert import Format, converted
-from comfyops.cli.commands.workflow_inputs import as_data, table
+from comfyops.cli.commands.workflow_inputs import as_data, lines
 from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
 from comfyops.cli.output import Result, plain
 from comfyops.config import Settings
@@ -194,7 +194,7 @@ def _page(found: Facts, where: str) -> Iterator[Any]:
         yield escape(item.description)
     yield from _facts(item)
     yield ""
-    yield table(found.inputs)
+    yield from lines(found.inputs)
     if found.models:
         yield "\n[bold]Models[/]"
     for model in found.models:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from comfyops import app as parts
 from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, settings, wait_for
@@ -41,7 +40,7 @@ def run(
     described = inputs.schema(found, opened.name)
     if schema:
         return Result("workflow inputs", described, [escape(json.dumps(described, indent=2, ensure_ascii=False))])
-    return Result("workflow inputs", [as_data(item) for item in found], [table(found)], list(_notes(found)))
+    return Result("workflow inputs", [as_data(item) for item in found], lines(found), list(_notes(found)))
 
 
 def as_data(item: WorkflowInput) -> dict[str, Any]:
@@ -52,23 +51,16 @@ def as_data(item: WorkflowInput) -> dict[str, Any]:
     return {**data, "targets": [f"{place.node}.{place.input}" for place in item.targets]}
 
 
-def table(found: Iterable[WorkflowInput]) -> Table:
-    """The inputs for people."""
-    made = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("name", "type", "value", "range or choices", "sets"):
-        made.add_column(heading, no_wrap=True, overflow="fold" if heading == "name" else "ellipsis")
+def lines(found: Sequence[WorkflowInput]) -> Iterator[str]:
+    """The inputs for people, one on a line."""
+    width = max((len(item.name) for item in found), default=0)
     for item in found:
         targets = [f"{place.node}.{place.input}" for place in item.targets]
         more = f" and {len(targets) - 2} more" if len(targets) > 2 else ""
         value = "(to be given)" if item.required else _short(item.default)
-        made.add_row(
-            f"[bold]{escape(item.name)}[/]",
-            item.kind.value,
-            escape(value),
-            escape(_range(item)),
-            escape(", ".join(targets[:2]) + more),
-        )
-    return made
+        facts = "  ".join(part for part in (_range(item), f"-> {', '.join(targets[:2])}{more}") if part)
+        name = f"[bold]{escape(item.name.ljust(width))}[/]"
+        yield f"{name}  {item.kind.value:<7}  {escape(value)}  [dim]{escape(facts)}[/]"
 
 
 def _notes(found: Iterable[WorkflowInput]) -> Iterator[str]:
