@@ -121,7 +121,7 @@ def _place_lane(
     places: dict[str, tuple[float, float]],
     areas: list[Area],
 ) -> Area:
-    """Stack the lane's nodes in their columns, near what they take from, and move the lane below others in its way."""
+    """Stack the lane's nodes in their columns; the lane goes near what it takes from, or below others in its way."""
     stacks: dict[int, float] = {}
     local: dict[str, float] = {}
     for key in sorted(members, key=lambda key: (columns[key], _middle(before[key], places, local))):
@@ -131,7 +131,8 @@ def _place_lane(
     left = min(xs[columns[key]] for key in members) - _MARGIN
     right = max(xs[columns[key]] + boxes[key].width for key in members) + _MARGIN
     height = max(stacks.values()) + _TITLE + 2 * _MARGIN
-    top = 0.0
+    givers = [places[item][1] for key in members for item in before[key] if item in places]
+    top = max(0.0, sum(givers) / len(givers) - 2 * _TITLE - _MARGIN) if givers else 0.0
     for area in sorted(areas, key=lambda item: item.y):
         if area.x < right and left < area.x + area.width and area.y < top + height and top < area.y + area.height:
             top = area.y + area.height + GAP_Y

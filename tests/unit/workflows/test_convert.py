@@ -195,3 +195,13 @@ def test_a_workflow_of_20_megabytes_is_converted(types: NodeTypes) -> None:
     data = picture_chain()
     data["nodes"] += [node(number, "CLIPTextEncode", ["word " * 200]) for number in range(10, 20_000)]
     assert len(made(data, types)) == 3 + 19_990
+
+
+@pytest.mark.parametrize("text", ["{" * 200_000, "/*" * 200_000, "*/" + "/*" * 200_000, "//" * 200_000, "{|" * 100_000])
+def test_prompts_made_to_take_long_do_not(types: NodeTypes, text: str) -> None:
+    made(workflow([node(1, "CLIPTextEncode", [text])]), types)
+
+
+def test_a_comment_that_does_not_end_is_none(types: NodeTypes) -> None:
+    inputs = made(workflow([node(1, "CLIPTextEncode", ["/* a */b /* c // d\n e"])]), types)["1"]["inputs"]
+    assert inputs["text"] == "b /* c \n e"

@@ -165,3 +165,22 @@ def test_a_group_node_is_unpacked(types: NodeTypes, mark: str) -> None:
     assert graph["2:0"]["inputs"] == {"upscale_method": "lanczos", "scale_by": 3.0, "image": ["1", 0]}
     assert graph["2:1"]["inputs"] == {"image": ["2:0", 0]}
     assert graph["3"]["inputs"]["images"] == ["2:1", 0]
+
+
+def test_a_proxy_with_prefixes_without_end_is_left_out(types: NodeTypes) -> None:
+    proxies = {"proxyWidgets": [["5", "1:" * 200_000 + "x"]]}
+    assert made(inverting(properties=proxies), types)["2:5"]["inputs"]["scale_by"] == 2.0
+
+
+def test_group_nodes_in_group_nodes_are_unpacked_and_one_in_itself_ends(types: NodeTypes) -> None:
+    invert = node(-1, "ImageInvert", inputs=[("image", "IMAGE")], outputs=[("IMAGE", "IMAGE")])
+    inner = node(-1, "workflow>one", inputs=[("image", "IMAGE")], outputs=[("IMAGE", "IMAGE")])
+    own = node(-1, "workflow>own")
+    groups = {
+        "one": {"nodes": [invert], "links": []},
+        "two": {"nodes": [inner], "links": []},
+        "own": {"nodes": [own, own], "links": []},
+    }
+    extra = {"extra": {"groupNodes": groups}}
+    assert made({**workflow([node(2, "workflow>two")]), **extra}, types)["2:0:0"]["class_type"] == "ImageInvert"
+    assert set(codes({**workflow([node(2, "workflow>own")]), **extra}, types)) == {"unknown_class"}

@@ -6,12 +6,10 @@ Source: the glTF 2.0 and safetensors formats, and what ComfyUI's saving nodes wr
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 _MAX_HEADER = 100_000_000
-_METADATA = re.compile(rb"<metadata[^>]*>\s*<!\[CDATA\[(.*?)\]\]>\s*</metadata>", re.DOTALL)
 
 
 def is_glb(data: bytes) -> bool:
@@ -49,8 +47,10 @@ def safetensors_texts(data: bytes) -> dict[str, str]:
 
 def svg_texts(data: bytes) -> dict[str, str]:
     """The texts of the drawing's metadata element. Raises ValueError where it is damaged."""
-    found = _METADATA.search(data)
-    return _texts(_object(found[1])) if found else {}
+    _, metadata, rest = data.partition(b"<metadata")
+    _, start, rest = rest.partition(b"<![CDATA[")
+    text, end, _ = rest.partition(b"]]>")
+    return _texts(_object(text)) if metadata and start and end else {}
 
 
 def _object(text: bytes) -> Mapping[str, Any]:

@@ -10,30 +10,62 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from comfyops.errors import WorkflowFormatError
 from comfyops.workflows.conversion.fields import Field, Growing, Layout
+from comfyops.workflows.conversion.links import MAX_NODES
 from comfyops.workflows.conversion.live import Layouts, Opened
 from comfyops.workflows.ui_format import UiGraph, UiGroupNode, UiLink, UiNode, UiSlot
 
 _PREFIXES = ("workflow>", "workflow/")
 _PRIMITIVE = "PrimitiveNode"
+_MAX_LEVELS = 5  # of group nodes in group nodes; what is deeper stays packed
 
 
 def unpack(graph: UiGraph, groups: Mapping[str, UiGroupNode], layouts: Layouts) -> UiGraph:
-    """The graph with every instance of a group node replaced by its inner nodes, with ids like "57:0"."""
-    if not groups:
-        return graph
+    """The graph with every instance of a group node replaced by its inner nodes, with ids like "57:0".
+
+    Raises WorkflowFormatError where that gives too many nodes.
+    """
     shapes: dict[str, _Shape] = {}
-    nodes: list[UiNode] = []
-    links = dict(graph.links)
-    for node in graph.nodes:
-        name = next((node.type.removeprefix(mark) for mark in _PREFIXES if node.type.startswith(mark)), None)
-        if name is None or name not in groups or layouts.get(node.type) is not None:
-            nodes.append(node)
-            continue
-        if name not in shapes:
-            shapes[name] = _Shape(groups[name], layouts)
-        nodes.extend(_inner(node, shapes[name], links))
-    return replace(graph, nodes=tuple(nodes), links=links)
+    for _ in range(_MAX_LEVELS if groups else 0):
+        instances: dict[str, _Shape] = {}
+        nodes: list[UiNode] = []
+        links = dict(graph.links)
+        for node in graph.nodes:
+            shape = _shape_of(node, groups, layouts, shapes)
+            if shape is None:
+                nodes.append(node)
+            else:
+                instances[node.id] = shape
+                nodes.extend(_inner(node, shape, links))
+            if len(nodes) > MAX_NODES:
+                raise WorkflowFormatError(f"The workflow expands to more than {MAX_NODES} nodes.")
+        if not instances:
+            break
+        _redirect(links, instances)
+        graph = replace(graph, nodes=tuple(nodes), links=links)
+    return graph
+
+
+def _shape_of(
+    node: UiNode, groups: Mapping[str, UiGroupNode], layouts: Layouts, shapes: dict[str, _Shape]
+) -> _Shape | None:
+    """The shape of an instance, worked out once for each group; None for any other node."""
+    name = next((node.type.removeprefix(mark) for mark in _PREFIXES if node.type.startswith(mark)), None)
+    if name is None or name not in groups or layouts.get(node.type) is not None:
+        return None
+    if name not in shapes:
+        shapes[name] = _Shape(groups[name], layouts)
+    return shapes[name]
+
+
+def _redirect(links: dict[str, UiLink], instances: Mapping[str, _Shape]) -> None:
+    """Let links that start at an instance start at the inner node that gives its output."""
+    for key, link in links.items():
+        shape = instances.get(link.origin)
+        if shape is not None and link.origin_slot < len(shape.outputs):
+            inner, place = shape.outputs[link.origin_slot]
+            links[key] = replace(link, origin=f"{link.origin}:{inner}", origin_slot=place)
 
 
 @dataclass(slots=True)
@@ -51,8 +83,12 @@ class _Shape:
     outputs: list[tuple[str, int]] = field(default_factory=list)
     bases: dict[str, dict[str, Any]] = field(default_factory=dict)
     _seen: dict[str, int] = field(default_factory=dict)
+    _nodes: dict[str, UiNode] = field(default_factory=dict)
+    _inside: set[tuple[str, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self._nodes = {node.id: node for node in self.group.nodes}
+        self._inside = {(link.origin, link.origin_slot) for link in self.group.links}
         linked = {(link.target, self.input_name(link)) for link in self.group.links}
         late: list[tuple[UiNode, list[Field]]] = []
         for node in self.group.nodes:
@@ -117,8 +153,7 @@ class _Shape:
         config = self.group.config.get(node_id)
         if config is not None and output in config.hidden_outputs:
             return False
-        inside = any(link.origin == node_id and link.origin_slot == output for link in self.group.links)
-        return not inside or (node_id, output) in self.group.external
+        return (node_id, output) not in self._inside or (node_id, output) in self.group.external
 
     def _hidden(self, node_id: str) -> frozenset[str]:
         config = self.group.config.get(node_id)
@@ -126,7 +161,7 @@ class _Shape:
 
     def input_name(self, link: UiLink) -> str:
         """The inner input that a link inside ends in, "" where there is none."""
-        target = next((node for node in self.group.nodes if node.id == link.target), None)
+        target = self._nodes.get(link.target)
         if target is None or link.target_slot >= len(target.inputs):
             return ""
         return target.inputs[link.target_slot].name
@@ -153,16 +188,12 @@ def _inner(node: UiNode, shape: _Shape, links: dict[str, UiLink]) -> Iterable[Ui
         links[key] = UiLink(
             key, prefix + link.origin, link.origin_slot, prefix + link.target, link.target_slot, link.kind
         )
-        incoming[link.target, shape.input_name(link)] = key
-    for key, link in list(links.items()):
-        if link.origin == node.id and link.origin_slot < len(shape.outputs):
-            inner, place = shape.outputs[link.origin_slot]
-            links[key] = replace(link, origin=prefix + inner, origin_slot=place)
+        incoming.setdefault(link.target, {})[shape.input_name(link)] = key
     for inner_node in shape.group.nodes:
         given: Any = values.get(inner_node.id, inner_node.values)
         if inner_node.type == _PRIMITIVE and isinstance(given, Mapping):
             given = tuple(given.values())
-        ends = {name: key for (owner, name), key in incoming.items() if owner == inner_node.id}
+        ends = incoming.get(inner_node.id, {})
         kept = [replace(item, link=ends.pop(item.name, None)) for item in inner_node.inputs]
         more = [
             UiSlot(name, "*", key, name if name in values.get(inner_node.id, {}) else None)
@@ -187,10 +218,11 @@ def _values(node: UiNode, shape: _Shape) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _incoming(node: UiNode, shape: _Shape) -> dict[tuple[str, str], str]:
-    """The links that the instance's inputs pass on, by inner node and input."""
-    found: dict[tuple[str, str], str] = {}
+def _incoming(node: UiNode, shape: _Shape) -> dict[str, dict[str, str]]:
+    """The links that the instance's inputs pass on, by inner node and then by its input."""
+    found: dict[str, dict[str, str]] = {}
     for item in node.inputs:
         if item.link is not None and item.name in shape.inputs:
-            found[shape.inputs[item.name]] = item.link
+            owner, name = shape.inputs[item.name]
+            found.setdefault(owner, {})[name] = item.link
     return found

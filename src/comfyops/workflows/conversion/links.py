@@ -18,6 +18,9 @@ from comfyops.workflows.ui_format import BYPASS, NEVER, SUBGRAPH_INPUT, SUBGRAPH
 MAX_NODES = 200_000
 """Most nodes that a workflow may have once its subgraphs are expanded."""
 
+MAX_STEPS = 3_000_000
+"""Most steps on the ways of all links together; real workflows need a few per link."""
+
 SETTERS = frozenset({"SetNode"})
 GETTERS = frozenset({"GetNode"})
 VIRTUAL = NOTES | PASSING | SETTERS | GETTERS | {"PrimitiveNode"}
@@ -103,9 +106,13 @@ class Resolver:
     def __init__(self, warn: Warn) -> None:
         self._warn = warn
         self._setters: dict[int, dict[str, Live]] = {}
+        self._steps = 0
 
     def resolve(self, frame: Frame, node: Live, slot: Slot) -> Link | Given | None:
-        """The link for the server, the value that an instance gives, or None where nothing is connected."""
+        """The link for the server, the value that an instance gives, or None where nothing is connected.
+
+        Raises WorkflowFormatError where the links of the workflow lead through too many nodes.
+        """
         step: Step | Link | Given | None = Step(frame, node, slot)
         seen: set[tuple[int, str, int]] = set()
         while isinstance(step, Step):
@@ -114,6 +121,9 @@ class Resolver:
                 self._warn(frame.prefix + node.id, slot.name, "link_cycle", "Its link leads back to itself.")
                 return None
             seen.add(mark)
+            self._steps += 1
+            if self._steps > MAX_STEPS:
+                raise WorkflowFormatError("The links of the workflow lead through too many reroutes and subgraphs.")
             step = self._from_input(step) if step.slot is not None else self._from_output(step)
         return step
 

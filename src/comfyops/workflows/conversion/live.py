@@ -56,6 +56,7 @@ class Live:
     prompts: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     matched: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    _ends: dict[str, Slot] | None = None
 
     @property
     def is_off(self) -> bool:
@@ -67,8 +68,18 @@ class Live:
         return next((item for item in self.slots if item.name == name), None)
 
     def slot_of_link(self, link: str) -> Slot | None:
-        """The input slot that this link ends in."""
-        return next((item for item in self.slots if item.link == link), None)
+        """The input slot that this link ends in, the first of several."""
+        if self._ends is None:
+            self._ends = {item.link: item for item in reversed(self.slots) if item.link is not None}
+        return self._ends.get(link)
+
+    def relink(self, slot: Slot, link: str) -> None:
+        """Let another link end in a slot."""
+        self.slot_of_link(link)
+        if self._ends is not None:
+            self._ends.pop(slot.link or "", None)
+            self._ends[link] = slot
+        slot.link = link
 
 
 @dataclass(slots=True)

@@ -16,6 +16,11 @@ from comfyops.workflows.conversion.live import MISSING, Layouts, Live, LiveGraph
 from comfyops.workflows.ui_format import SUBGRAPH_INPUT, UiGraph, UiLink, UiSubgraph
 
 PRIMITIVE = "PrimitiveNode"
+MAX_INPUTS = 500_000
+"""Most inputs that all instances of subgraphs may have together."""
+
+_MAX_PROXIES = 1000  # widgets that one instance shows
+_MAX_PREFIXES = 100  # one for each level of nested subgraphs
 _OLD_PREFIX = re.compile(r"\s*(\d+)\s*:\s*(.+)", re.DOTALL)
 
 
@@ -26,7 +31,7 @@ class Definitions:
         self.graphs: dict[str, LiveGraph] = {}
         self._layouts = layouts
         self._hosts: dict[str, list[Live]] = {}
-        self._new_links = 0
+        self._new_links = self._inputs = 0
         for subgraph in _innermost_first(subgraphs):
             live = self.open(subgraph.graph)
             live.name, live.outputs = subgraph.name, subgraph.outputs
@@ -35,6 +40,7 @@ class Definitions:
 
     def open(self, graph: UiGraph) -> LiveGraph:
         """The live form of a graph whose subgraphs are all known, with its hosts' own values set."""
+        self._count(graph)
         live = build(graph, self.graphs, self._layouts)
         hosts = [node for node in live.nodes.values() if node.hosts is not None]
         for host in hosts:
@@ -43,6 +49,13 @@ class Definitions:
         for host in hosts:
             self._take_over_proxies(host)
         return live
+
+    def _count(self, graph: UiGraph) -> None:
+        """Raises WorkflowFormatError where the instances of subgraphs have too many inputs together."""
+        inputs = (len(self.graphs[node.type].inputs) for node in graph.nodes if node.type in self.graphs)
+        self._inputs += sum(inputs)
+        if self._inputs > MAX_INPUTS:
+            raise WorkflowFormatError(f"The instances of its subgraphs have more than {MAX_INPUTS} inputs.")
 
     def _promote(self, host: Live) -> None:
         inner = self.graphs[host.hosts or ""]
@@ -104,10 +117,11 @@ class Definitions:
             if slot.link is not None:
                 inner.links.pop(slot.link, None)
             self._new_links += 1
-            slot.link = f"+{self._new_links}"
+            node.relink(slot, f"+{self._new_links}")
             ends = (len(inner.inputs), node.id, node.slots.index(slot))
-            inner.links[slot.link] = UiLink(slot.link, SUBGRAPH_INPUT, *ends, slot.kind)
-            port.links.append(slot.link)
+            key_of_link = slot.link or ""
+            inner.links[key_of_link] = UiLink(key_of_link, SUBGRAPH_INPUT, *ends, slot.kind)
+            port.links.append(key_of_link)
         inner.inputs.append(port)
         for other in self._hosts[key]:
             fresh = Slot(unique, port.kind, None)
@@ -173,7 +187,7 @@ def _fed_by(inner: LiveGraph, primitive: Live) -> list[tuple[Live, Slot]]:
 def _proxies(host: Live) -> list[tuple[str, str, str | None]]:
     raw = host.source.properties.get("proxyWidgets")
     found: list[tuple[str, str, str | None]] = []
-    for entry in raw if isinstance(raw, list) else []:
+    for entry in raw[:_MAX_PROXIES] if isinstance(raw, list) else []:
         if not isinstance(entry, list) or len(entry) not in (2, 3):
             return []
         found.append((str(entry[0]), str(entry[1]), str(entry[2]) if len(entry) == 3 else None))
@@ -187,7 +201,10 @@ def _normal(
     node_id, name, through = entry
     if _resolves(inner, graphs, node_id, name):
         return entry
-    while found := _OLD_PREFIX.fullmatch(name):
+    for _ in range(_MAX_PREFIXES):
+        found = _OLD_PREFIX.fullmatch(name)
+        if found is None:
+            break
         through, name = found[1], found[2]
     return node_id, name, through
 

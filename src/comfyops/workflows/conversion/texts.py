@@ -20,7 +20,8 @@ SAVERS = frozenset(
 )  # fmt: skip
 """Classes whose `filename_prefix` may name other nodes' fields."""
 
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n\r\u2028\u2029]*", re.DOTALL)
+_COMMENT_START = re.compile(r"/[*/]")
+_LINE_END = re.compile(r"[\n\r\u2028\u2029]")
 _PLACEHOLDER = re.compile(r"%([^%]+)%")
 _UNSAFE = re.compile(r'[/?<>\\:*|"\x00-\x1F\x7F]')
 _DATE = re.compile(r"d{1,2}|M{1,2}|h{1,2}|m{1,2}|s{1,2}|yyyy|yy")
@@ -33,32 +34,44 @@ def dynamic_prompt(text: str) -> str:
     """
     if "{" not in text and "\\" not in text and "/" not in text:
         return text
-    while True:
-        text = _COMMENT.sub("", text)
-        chosen = _choose(text)
-        if chosen == text:
-            return re.sub(r"\\([{}|])", r"\1", text)
-        text = chosen
+    return re.sub(r"\\([{}|])", r"\1", _choose(_without_comments(text)))
+
+
+def _without_comments(text: str) -> str:
+    """The text without /* ... */ and // ... to the line's end; a comment that does not end is none."""
+    kept: list[str] = []
+    at, block_ends = 0, True
+    while found := _COMMENT_START.search(text, at):
+        start = found.start()
+        if found[0] == "//":
+            line_end = _LINE_END.search(text, start)
+            kept.append(text[at:start])
+            at = line_end.start() if line_end is not None else len(text)
+            continue
+        end = text.find("*/", start + 2) if block_ends else -1
+        block_ends = end >= 0
+        kept.append(text[at : start if block_ends else start + 1])
+        at = end + 2 if block_ends else start + 1
+    return "".join((*kept, text[at:]))
 
 
 def _choose(text: str) -> str:
-    """The text with each outermost choice replaced by its first alternative."""
+    """The text with each choice replaced by its first alternative; a choice that does not end reaches to the end."""
     kept: list[str] = []
-    depth, taken, at = 0, True, 0
+    later: list[bool] = []  # of each choice that is open: whether we are in an alternative after the first
+    skipped = at = 0
     while at < len(text):
         char = text[at]
-        width = 2 if char == "\\" else 1
-        piece = text[at : at + width]
-        at += width
+        piece = text[at : at + 2] if char == "\\" else char
+        at += len(piece)
         if char == "{":
-            depth += 1
-            taken, piece = (True, "") if depth == 1 else (taken, piece)
-        elif char == "}" and depth:
-            depth -= 1
-            taken, piece = (True, "") if depth == 0 else (taken, piece)
-        elif char == "|" and depth == 1:
-            taken = False
-        if taken or depth == 0:
+            later.append(False)
+        elif char == "}" and later:
+            skipped -= later.pop()
+        elif char == "|" and later:
+            skipped += not later[-1]
+            later[-1] = True
+        elif not skipped:
             kept.append(piece)
     return "".join(kept)
 
