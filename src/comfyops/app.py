@@ -16,8 +16,8 @@ from comfyops.workflows.node_types import NodeTypes
 if TYPE_CHECKING:  # what only some commands need is imported where it is used: it takes longer than they do
     from comfyops.backends.comfyui import ComfyUI
     from comfyops.config import Settings
+    from comfyops.workflows.inputs.pins import Pins, Prepared
     from comfyops.workflows.library import Library
-    from comfyops.workflows.pins import Pins, Prepared
     from comfyops.workflows.templates import Template
 
 MAX_WORKFLOW = 512 * 1024 * 1024
@@ -46,7 +46,7 @@ class Opened:
 
         Raises WorkflowFormatError, UnknownInputError, InvalidValueError.
         """
-        from comfyops.workflows import pins
+        from comfyops.workflows.inputs import pins
 
         return pins.prepare(self.found.graph(types), types, self.pins)
 
@@ -135,6 +135,6 @@ def read_pins(workflow: Path) -> Pins | None:
     if not beside.is_file():
         return None
     from comfyops.support import yaml_text
-    from comfyops.workflows import pins
+    from comfyops.workflows.inputs import pins
 
     return pins.parse(yaml_text.loads(read_bytes(beside), str(beside)), str(beside))

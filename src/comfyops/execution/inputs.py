@@ -13,11 +13,10 @@ from comfyops.backends.backend import Backend
 from comfyops.backends.events import Output, OutputKind
 from comfyops.errors import InvalidValueError
 from comfyops.support.files import read_bytes
-from comfyops.workflows import values
 from comfyops.workflows.graph import Graph
-from comfyops.workflows.inputs import Encoding, WorkflowInput, apply, resolve
+from comfyops.workflows.inputs import Encoding, WorkflowInput, apply, resolve, values
+from comfyops.workflows.inputs.tracing import Place
 from comfyops.workflows.node_types import NodeTypes
-from comfyops.workflows.tracing import Place
 
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 

@@ -11,9 +11,9 @@ from comfyops.backends.comfyui import ComfyUI
 from comfyops.execution.inputs import fill
 from comfyops.execution.run import run
 from comfyops.simulator import Simulator, SimulatorSettings
-from comfyops.workflows import embedded, library, pins
+from comfyops.workflows import embedded, library
 from comfyops.workflows.graph import Graph
-from comfyops.workflows.inputs import InputKind
+from comfyops.workflows.inputs import InputKind, pins
 from comfyops.workflows.library import Library
 from comfyops.workflows.node_types import shipped
 

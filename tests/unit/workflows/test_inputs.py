@@ -9,9 +9,9 @@ import pytest
 
 from comfyops.errors import InvalidValueError, UnknownInputError, WorkflowFormatError
 from comfyops.support import yaml_text
-from comfyops.workflows import api_format, inputs, pins
+from comfyops.workflows import api_format, inputs
 from comfyops.workflows.graph import Graph, GraphBuilder
-from comfyops.workflows.inputs import Encoding, InputKind, WorkflowInput
+from comfyops.workflows.inputs import Encoding, InputKind, WorkflowInput, pins
 from comfyops.workflows.node_types import shipped
 from tests.unit.workflows.builders import sd15
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from comfyops.workflows.graph import Graph, Link, Node
-from comfyops.workflows.tracing import Place
+from comfyops.workflows.inputs.tracing import Place
 
 
 def full(graph: Graph, name: str) -> tuple[Place, ...]:

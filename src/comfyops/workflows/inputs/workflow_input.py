@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from comfyops.workflows.graph import Value
-from comfyops.workflows.tracing import Place
+from comfyops.workflows.inputs.tracing import Place
 
 
 class InputKind(StrEnum):

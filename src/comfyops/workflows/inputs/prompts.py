@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from comfyops.workflows.graph import Link, Node
+from comfyops.workflows.inputs.tracing import Place, Source, Tracer, leaf
 from comfyops.workflows.node_types import NodeType
-from comfyops.workflows.tracing import Place, Source, Tracer, leaf
 
 Text: TypeAlias = tuple[str, Place, Place, int]
 """Role, where the text is set, the input it ends up in, rank."""

@@ -9,9 +9,9 @@ from comfyops.errors import InvalidValueError
 from comfyops.workflows.dynamic_inputs import expand
 from comfyops.workflows.explain import nearest_choice
 from comfyops.workflows.graph import Graph, Value
+from comfyops.workflows.inputs.tracing import Place
+from comfyops.workflows.inputs.workflow_input import Encoding, WorkflowInput
 from comfyops.workflows.node_types import InputType, NodeTypes
-from comfyops.workflows.tracing import Place
-from comfyops.workflows.workflow_input import Encoding, WorkflowInput
 
 _WORDS = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false", "STRING": "a text"}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}

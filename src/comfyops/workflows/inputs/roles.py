@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from comfyops.workflows.graph import Link, Node
-from comfyops.workflows.prompts import texts
-from comfyops.workflows.tracing import Place, Source, Tracer, leaf
+from comfyops.workflows.inputs.prompts import texts
+from comfyops.workflows.inputs.tracing import Place, Source, Tracer, leaf
 
 SAME_NAME = {
     "seed": "seed",

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from comfyops.workflows.graph import Graph, Value
+from comfyops.workflows.inputs.roles import PREPARING, Candidate, candidates, informative_title, slug
+from comfyops.workflows.inputs.tracing import Place, Tracer
+from comfyops.workflows.inputs.workflow_input import Encoding, InputKind, WorkflowInput
 from comfyops.workflows.node_types import InputType, NodeTypes
-from comfyops.workflows.roles import PREPARING, Candidate, candidates, informative_title, slug
-from comfyops.workflows.tracing import Place, Tracer
-from comfyops.workflows.workflow_input import Encoding, InputKind, WorkflowInput
 
 _ORDER = (
     *("prompt", "negative_prompt", "lyrics", "mask_prompt", "system_prompt"),

@@ -24,12 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from comfyops.errors import UnknownInputError, WorkflowFormatError
 from comfyops.workflows import inputs as found_inputs
-from comfyops.workflows import naming
 from comfyops.workflows.graph import Graph
+from comfyops.workflows.inputs import naming
+from comfyops.workflows.inputs.roles import Candidate
+from comfyops.workflows.inputs.tracing import Place, Tracer
+from comfyops.workflows.inputs.workflow_input import WorkflowInput
 from comfyops.workflows.node_types import NodeTypes
-from comfyops.workflows.roles import Candidate
-from comfyops.workflows.tracing import Place, Tracer
-from comfyops.workflows.workflow_input import WorkflowInput
 
 Plain = str | int | float | bool
 
