@@ -68,7 +68,7 @@ def save(source: Path, text: str, write: bool, output: Path | None, home: Path) 
     target = output or (source if write else None)
     if target is None:
         return Written()
-    data = text.encode("utf-8", "surrogatepass")
+    data = text.encode()
     if target.exists():
         return Written(str(target), backups.replace(target, data, home).id)
     write_bytes(target, data)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from comfyops.errors import WorkflowFormatError
 from comfyops.workflows import api_format
 from comfyops.workflows.graph import Graph, Link, Node, Value
 from comfyops.workflows.node_types import NodeTypes
@@ -89,12 +90,20 @@ def merged(original: Any, graph: Graph) -> Any:
 
 
 def api_text(data: Any) -> str:
-    """JSON of a graph as text: class first, then inputs, then the rest; two spaces, one final newline."""
+    """JSON of a graph as text: class first, then inputs, then the rest; two spaces, one final newline.
+
+    Raises WorkflowFormatError where other fields are nested beyond reason.
+    """
     return _text(_map_nodes(data, _api_node))
 
 
 def ui_text(data: Mapping[str, Any]) -> str:
-    """JSON of a workflow in UI format as text: its keys in one order; nodes and links stay in theirs."""
+    """JSON of a workflow in UI format as text: its keys in one order; nodes and links stay in theirs.
+
+    Raises WorkflowFormatError where it is nested beyond reason.
+    """
+    if _depth(data) > api_format.MAX_NESTING:
+        return _text(data)
     return _text(_ui_graph(data))
 
 
@@ -135,7 +144,23 @@ def _keys_first(data: Mapping[str, Any], first: Iterable[str]) -> dict[str, Any]
 
 
 def _text(data: Any) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    if _depth(data) > api_format.MAX_NESTING:
+        words = f"The workflow is nested more than {api_format.MAX_NESTING} levels deep, so it is not written anew."
+        raise WorkflowFormatError(words)
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    if any("\ud800" <= char <= "\udfff" for char in text):  # halves of characters, which UTF-8 cannot hold
+        text = json.dumps(data, indent=2)
+    return text + "\n"
+
+
+def _depth(data: Any) -> int:
+    """How deep lists and objects are nested in one another."""
+    level, depth = [data], 0
+    while level and depth <= api_format.MAX_NESTING:
+        holders = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+        depth += bool(holders)
+    return depth
 
 
 def _sorted_inputs(node: Node, types: NodeTypes | None) -> Node:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comfyops.errors import WorkflowFormatError
 from comfyops.workflows import api_format, node_types
 from comfyops.workflows.diff import diff
 from comfyops.workflows.formatting import api_text, formatted, merged, natural, renumbered, ui_text
@@ -94,3 +97,18 @@ def test_ui_format_keeps_everything_and_its_order_of_nodes() -> None:
     assert json.loads(text) == data and ui_text(json.loads(text)) == text
     assert list(json.loads(text)) == ["nodes", "links", "definitions", "version", "own"]
     assert list(json.loads(text)["nodes"][0])[:2] == ["id", "type"]
+
+
+def test_halves_of_characters_are_written_so_that_they_can_be_read_again() -> None:
+    data = sd15(n6_text="\ud800 and ü")
+    text = api_text(merged(data, graph(data)))
+    assert json.loads(text.encode()) == data
+
+
+@pytest.mark.parametrize("write", [api_text, ui_text])
+def test_what_is_nested_beyond_reason_is_refused(write: Callable[[Any], str]) -> None:
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(WorkflowFormatError, match="nested"):
+        write({"nodes": [{"id": 1, "deep": deep}], "definitions": {"subgraphs": [{"x": deep}]}})
