@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ class AdvancedWorkflowRouter:
         config: AdvancedWorkflowConfig | None = None,
     ) -> None:
         self._registry = registry
-        self._analytics = analytics or Analytics()
+        self._analytics = Analytics() if analytics is None else analytics
         self._config = config or AdvancedWorkflowConfig()
         self._turns: Counter[tuple[Any, ...]] = Counter()
         self._routed: Counter[str] = Counter()
@@ -121,20 +122,20 @@ class AdvancedWorkflowRouter:
         try:
             workflow = self._registry.instance(key)
             refusal = await _refusal(workflow, request, facts)
-            needs = dict(workflow.memory_requirements)
-            caution = "" if workflow.runs_locally else self._memory_caution(float(needs.get("vram_peak", 0)), facts)
+            peak = float(dict(workflow.memory_requirements).get("vram_peak", 0))
         except Exception as error:  # noqa: BLE001 - workflows of others; one bad one must not stop the rest
-            return Candidate(key, Figure(0), Figure(0), Figure(0), refusal=f"it cannot be asked: {error}")
+            refusal = f"it cannot be asked: {error}"
+        if refusal:
+            return Candidate(key, Figure(0), Figure(0), Figure(0), refusal=refusal)
         profile = self._analytics.profile(key, facts.server)
         return Candidate(
             key=key,
             quality=_figure(profile.quality, workflow.assumed_quality),
             seconds=estimated_seconds(profile, workflow, request),
-            memory=_figure(profile.memory, float(needs.get("vram_peak", 0))),
+            memory=_figure(profile.memory, peak),
             success_rate=profile.success_rate,
             runs=profile.runs,
-            refusal=refusal,
-            caution=caution,
+            caution="" if workflow.runs_locally else self._memory_caution(peak, facts),
         )
 
     def _memory_caution(self, peak: float, facts: ServerFacts) -> str:
@@ -174,8 +175,8 @@ def estimated_seconds(profile: Profile, workflow: BaseAdvancedWorkflow, request:
 
 def request_work(size: tuple[Any, Any], frames: Any) -> float:
     """Million pixels times frames; 0 where one of them is not known."""
-    width, height = size
-    return width * height * frames / 1e6 if width and height and frames else 0.0
+    numbers = (*size, frames)
+    return math.prod(numbers) / 1e6 if all(isinstance(number, int) for number in numbers) else 0.0
 
 
 async def _refusal(workflow: BaseAdvancedWorkflow, request: WorkflowRequest, facts: ServerFacts) -> str:

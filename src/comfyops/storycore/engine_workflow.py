@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from comfyops.errors import ComfyOpsError, InputError, UnsupportedError
+from comfyops.errors import ComfyOpsError, UnsupportedError
 from comfyops.execution import choosing
 from comfyops.execution.generate import generate
 from comfyops.execution.generation import GenerationRequest, GenerationResult, Quality
@@ -52,11 +52,13 @@ class EngineWorkflow(BaseAdvancedWorkflow):
         for family in self.families_for(request):
             try:
                 wish = generation_request(request, family)
+                if wish.recipe and recipes.named(wish.recipe).family != family:
+                    continue
                 return replace(wish, recipe=choosing.choose(wish, types).recipe.name), reasons
             except UnsupportedError as error:
                 refused = error.facts["refused"]
                 reasons += [f"{item['recipe']} cannot serve: {', '.join(item['reasons'][:2])}" for item in refused]
-        wanted = ", ".join(item.name for item in request.needs())
+        wanted = request.parameters.get("recipe") or ", ".join(item.name for item in request.needs())
         why = "; ".join(reasons) or f"it has no recipe for {wanted}"
         raise WorkflowExecutionError(self.name, f"{self.name} cannot serve this here: {why}.")
 
@@ -68,7 +70,7 @@ class EngineWorkflow(BaseAdvancedWorkflow):
         """Why no recipe of its families can be served; empty where one can."""
         try:
             self.chosen(request, types)
-        except (WorkflowExecutionError, InputError) as error:
+        except ComfyOpsError as error:
             return (error.message.rstrip("."),)
         return ()
 

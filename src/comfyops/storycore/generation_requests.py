@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from comfyops.errors import InputError
+from comfyops.errors import ComfyOpsError
 from comfyops.execution.alpha import AlphaMode
 from comfyops.execution.generation import GenerationRequest, Quality, Video
 from comfyops.execution.masks import MaskOptions, Picture
@@ -49,6 +49,7 @@ def generation_request(request: WorkflowRequest, family: str = "") -> Generation
     numbers |= {"width": _number("width", width, int), "height": _number("height", height, int)}
     video = given.get("video", given.get("video_frames"))
     seed = _number("seed", given.get("seed"), int)
+    level = _number("alpha_threshold", given.get("alpha_threshold"), float)
     masks = given.get("masks")
     return GenerationRequest(
         capabilities=request.needs(),
@@ -64,8 +65,8 @@ def generation_request(request: WorkflowRequest, family: str = "") -> Generation
         family=family,
         recipe=str(given.get("recipe") or ""),
         model=str(given.get("model") or ""),
-        alpha=AlphaMode(str(given.get("alpha_mode", AlphaMode.MODEL)).lower()),
-        alpha_level=float(given.get("alpha_threshold", 0.5)),
+        alpha=given.get("alpha_mode") or AlphaMode.MODEL,
+        alpha_level=0.5 if level is None else level,
         priority=request.priority >= 9,
         **numbers,
     )
@@ -124,12 +125,13 @@ def _of_array(value: Any) -> Image.Image:
     np = extras.numpy()
     array = np.asarray(value)
     if array.dtype == bool or array.dtype.kind == "f":
-        array = np.clip(array.astype(float) * 255, 0, 255)
+        array = np.clip(array.astype(float) * 255, 0, 255).round()
     try:
-        return Image.fromarray(array.round().astype(np.uint8) if array.dtype.kind == "f" else array.astype(np.uint8))
+        if array.ndim not in (2, 3):
+            raise ValueError(array.shape)
+        return Image.fromarray(array.astype(np.uint8))
     except (TypeError, ValueError) as error:
-        message = f"An array of shape {array.shape} is no picture."
-        raise WorkflowValidationError("", message) from error
+        raise WorkflowValidationError("", f"An array of shape {array.shape} is no picture.") from error
 
 
 def _mask_options(given: Mapping[str, Any]) -> MaskOptions:
@@ -159,7 +161,7 @@ def checked(request: WorkflowRequest) -> str:
     """Why the engines cannot take a request, "" where they can."""
     try:
         wish = generation_request(request)
-    except InputError as error:
+    except ComfyOpsError as error:
         return error.message
     needs_words = {Capability.TEXT_TO_VIDEO, Capability.ALPHA_VIDEO, Capability.VIDEO_INPAINTING}
     if not request.prompt and needs_words & set(wish.capabilities):
