@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import client, simulating, startup, storyboards, validation
+from benchmarks import client, conversion, simulating, startup, storyboards, validation
 from benchmarks.table import Row, save, show
 
 SUBJECTS = {
     "validation": validation.measure,
+    "conversion": conversion.measure,
     "client": client.measure,
     "start": startup.measure,
     "server": simulating.measure,

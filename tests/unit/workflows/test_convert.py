@@ -78,7 +78,7 @@ def test_a_primitive_puts_its_value_into_the_field(types: NodeTypes) -> None:
 
 def test_notes_are_left_out(types: NodeTypes) -> None:
     data = picture_chain()
-    data["nodes"] += [node(7, "Note", ["read me"]), node(8, "MarkdownNote", ["# read me"])]
+    data["nodes"] += [node(7, "Note", ["read me"]), node(8, "MarkdownNote", ["#"]), node(9, "Label (rgthree)")]
     assert set(made(data, types)) == {"1", "2", "3"}
     assert codes(data, types) == []
 

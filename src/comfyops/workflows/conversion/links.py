@@ -21,8 +21,10 @@ MAX_NODES = 200_000
 MAX_STEPS = 3_000_000
 """Most steps on the ways of all links together; real workflows need a few per link."""
 
-SETTERS = frozenset({"SetNode"})
-GETTERS = frozenset({"GetNode"})
+SETTERS = frozenset({"SetNode", "easy setNode"})
+GETTERS = frozenset({"GetNode", "easy getNode"})
+"""Nodes of custom packs that give a value a name, and take it by its name."""
+
 VIRTUAL = NOTES | PASSING | SETTERS | GETTERS | {"PrimitiveNode"}
 """Nodes that only the editor knows (unless the server has a class of the name)."""
 

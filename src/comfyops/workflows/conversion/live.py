@@ -15,7 +15,18 @@ from comfyops.workflows.conversion.fields import CONTROL_VALUES, VIEW, Field, Gr
 from comfyops.workflows.node_types import NodeType, NodeTypes
 from comfyops.workflows.ui_format import BYPASS, NEVER, UiGraph, UiLink, UiNode, UiPort, UiSlot
 
-NOTES = frozenset({"Note", "MarkdownNote"})
+NOTES = frozenset(
+    {"Note", "MarkdownNote"}
+    | {
+        f"{name} (rgthree)"
+        for name in (
+            "Label", "Bookmark", "Fast Muter", "Fast Bypasser", "Fast Groups Muter", "Fast Groups Bypasser",
+            "Fast Actions Button", "Node Collector", "Mute / Bypass Relay", "Mute / Bypass Repeater", "Random Unmuter",
+        )
+    }
+)  # fmt: skip
+"""Nodes that only help the person in front of the editor."""
+
 PASSING = frozenset({"Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss"})
 """Nodes that hand on their only input."""
 
