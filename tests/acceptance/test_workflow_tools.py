@@ -19,6 +19,7 @@ def broken(folder: Path, name: str = "broken.json") -> Path:
     graph = json.loads((folder / "painted.json").read_text())
     sampler = graph["5"]["inputs"]
     sampler.update(sampler_name="EULER", steps=0, model=["99", 0], negative=["99", 0])
+    graph["30"] = graph["3"]  # two texts that nobody takes: which one is meant can only be guessed
     graph["20"] = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
     path = folder / name
     path.write_text(json.dumps({"prompt": graph, "client_id": "me"}))
@@ -90,7 +91,7 @@ def test_diff_tells_what_changed_and_ids_do_not_count(folder: Path) -> None:
 def test_prune_leaves_out_what_no_output_needs(folder: Path) -> None:
     file = broken(folder)
     shown = comfyops("workflow", "prune", file.name, "--json", folder=folder).data
-    assert [item["node"] for item in shown["removed"]] == ["3", "20"]  # the negative text is linked no more
+    assert [item["node"] for item in shown["removed"]] == ["3", "30", "20"]  # the negative text is linked no more
     comfyops("workflow", "prune", file.name, "--write", folder=folder)
     assert "20" not in json.loads(file.read_text())["prompt"]
     assert comfyops("workflow", "prune", file.name, "--json", folder=folder).data["removed"] == []

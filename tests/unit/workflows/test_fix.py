@@ -72,13 +72,19 @@ def test_a_missing_input_gets_its_default() -> None:
     assert value == 8.0 and change.before is None and "default" in change.why
 
 
+def test_a_lost_link_goes_back_to_the_only_node_that_nobody_takes_anything_from() -> None:
+    change, value = only(sd15(n3_negative=["99", 0]))
+    assert change.certain and value == ["7", 0]
+
+
 def test_a_link_with_several_possible_sources_is_only_guessed() -> None:
     data = sd15(n3_negative=["99", 0])
+    data["77"] = data["7"]
     fixed = fix(graph(data), TYPES)
     assert fixed.changes == () and [(item.node, item.input) for item in fixed.guesses] == [("3", "negative")]
     assert fixed.graph == graph(data)
     change, value = only(data, guess=True)
-    assert not change.certain and value == ["7", 0]  # the text that nothing takes
+    assert not change.certain and value == ["7", 0]  # a text that nothing takes
 
 
 def test_an_optional_link_to_nothing_is_dropped() -> None:
@@ -256,7 +262,7 @@ def test_most_recorded_faults_are_repaired() -> None:
     certain = [data for data in broken if not _errors(api_format.dump(fix(graph(data), types()).graph))]
     guessed = [data for data in broken if not _errors(api_format.dump(fix(graph(data), types(), guess=True).graph))]
     assert len(broken) > 60
-    assert len(certain) >= 0.35 * len(broken) and len(guessed) >= 0.9 * len(broken)
+    assert len(certain) >= 0.45 * len(broken) and len(guessed) >= 0.9 * len(broken)
 
 
 def _errors(data: dict[str, Any]) -> list[str]:

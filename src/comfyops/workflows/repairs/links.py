@@ -45,7 +45,7 @@ def unlinked(bench: Bench, node: Node, check: InputCheck, words: str) -> Proposa
 def elsewhere(
     bench: Bench, node: Node, check: InputCheck, words: str, *, dangling: bool, source: str | None = None
 ) -> Proposals:
-    """Another output for an input: of the same node, the only one in the graph, the likeliest; or none at all.
+    """Another output for an input: of the same node, of the only idle node, the only one in the graph; or none at all.
 
     `dangling` tells that there is nothing to lose at the other end, so that an optional link can go.
     """
@@ -53,6 +53,11 @@ def elsewhere(
     if len(beside) == 1 and word(check) not in ANYTHING and beside[0].node not in bench.downstream(node.id):
         why = f"{words}; output {beside[0].slot} of that node is the only one that fits."
         yield set_input(node, check.name, beside[0], why, certain=True)
+        return
+    lost = _lost(bench, node, check) if check.required or check.name in (node.inputs or {}) else None
+    if lost is not None:
+        why = f"{words}; node {lost.node} is the only one that fits among those whose results nobody takes."
+        yield set_input(node, check.name, lost, why, certain=True)
     elif not check.required:
         if check.name in (node.inputs or {}):
             yield drop_input(node, check.name, f"{words}; the input is optional.", certain=dangling)
@@ -162,6 +167,20 @@ def _in_graph(bench: Bench, node: Node, check: InputCheck, words: str) -> Propos
         return
     sure = word(check) not in ANYTHING and bench.kind_of(best) not in ANYTHING and not declared(check).is_widget
     yield set_input(node, check.name, best, f"{words}; {where} is the only one that fits.", certain=sure)
+
+
+def _lost(bench: Bench, node: Node, check: InputCheck) -> Link | None:
+    """The output of this very type of the only node that nobody takes anything from, where it is no output node."""
+    found: dict[str, list[Link]] = {}
+    for link in islice(bench.sources(node.id, word(check)), _MOST_SOURCES):
+        source = bench.type_of(bench.nodes[link.node])
+        is_idle = source is not None and not source.is_output and not bench.takers(link.node)
+        if is_idle and bench.kind_of(link) == word(check):
+            found.setdefault(link.node, []).append(link)
+    if len(found) != 1 or word(check) in ANYTHING:
+        return None
+    (links,) = found.values()
+    return links[0] if len(links) == 1 else None
 
 
 def _likeliest(bench: Bench, node: Node, check: InputCheck, found: Iterable[Link]) -> Link:
