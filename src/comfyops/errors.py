@@ -30,6 +30,13 @@
      │   ├─ StalledError           no progress: its worker is dead or hangs
      │   ├─ WaitTimeoutError       it takes longer than we were told to wait
      │   └─ OutputGoneError        history names a file that is no longer there
+     ├─ ModelError                 a model file cannot be had, or is not what it should be
+     │   ├─ DownloadError          no source gave the file
+     │   ├─ IntegrityError         its bytes are not those that were promised
+     │   ├─ UpstreamChangedError   the source now has another file than the pinned one
+     │   ├─ GatedModelError        its source gives it only to those who have asked
+     │   ├─ UntrustedSourceError   an address that is not allowed
+     │   └─ DownloadCancelledError somebody cancelled the download
      ├─ MissingExtraError          an optional part is not installed
      ├─ StoppedError               Ctrl-C or SIGTERM ended the command                  (exit 130)
      └─ InternalError              a fault of ComfyOps itself
@@ -256,6 +263,54 @@ class OutputGoneError(BackendError):
 
     code = "output_gone"
     hint = "The result came from the server's cache; run it again with another seed or file name prefix."
+
+
+class ModelError(ComfyOpsError):
+    """A model file cannot be had, or is not what it should be."""
+
+    code = "model"
+
+
+class DownloadError(ModelError):
+    """No source gave the file; `facts["reasons"]` says why for each address."""
+
+    code = "download"
+    hint = "Run the same command again: what was fetched so far is kept and not fetched twice."
+
+
+class IntegrityError(ModelError):
+    """The bytes of a file are not those that were promised; it was not put in its place."""
+
+    code = "integrity"
+    hint = "Try another source; the evidence lies in the folder .comfyops-quarantine beside the file."
+
+
+class UpstreamChangedError(ModelError):
+    """The source now has another file than the pinned one."""
+
+    code = "upstream_changed"
+    hint = "Pin an older revision of the source, or take the new file with `comfyops models lock --update`."
+
+
+class GatedModelError(ModelError):
+    """The source gives this file only to those who asked for access and say who they are."""
+
+    code = "gated"
+    hint = "Accept the licence on the model's page, then set HF_TOKEN (CIVITAI_API_TOKEN for Civitai)."
+
+
+class UntrustedSourceError(ModelError):
+    """An address that is not allowed: not https, not an allowed host, or a private network."""
+
+    code = "untrusted_source"
+    hint = "Allow the host in the settings if you trust it."
+
+
+class DownloadCancelledError(ModelError):
+    """Somebody cancelled the download; what was fetched is kept."""
+
+    code = "download_cancelled"
+    hint = "Run the same command again to go on where it stopped."
 
 
 class MissingExtraError(ComfyOpsError):

@@ -15,7 +15,7 @@ from tests.unit.doc_pages import DOCS, ROOT, table
 SOURCE = ROOT / "src" / "comfyops"
 # StoryCore keeps the names of its documents, with the behaviour of the tree; docs/storycore.md lists them.
 TREE = tuple(kind for kind in all_errors() if kind.__module__ == errors.__name__)
-BASES = {"ComfyOpsError", "InputError", "BackendError"}
+BASES = {"ComfyOpsError", "InputError", "BackendError", "ModelError"}
 """Classes that exist to be caught; raised only where nothing says more."""
 
 
