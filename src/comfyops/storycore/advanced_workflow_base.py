@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 from comfyops.backends.backend import Backend
 from comfyops.backends.events import Event
 from comfyops.errors import BackendError
+from comfyops.storycore.gate import Gate
 from comfyops.storycore.workflow_values import (
     WorkflowCapability,
     WorkflowCapabilityScore,
@@ -92,7 +92,7 @@ class BaseAdvancedWorkflow(ABC):
         self.execution_count = 0
         self.average_execution_time = 0.0
         self.running = 0
-        self._loading = asyncio.Lock()
+        self._loading = Gate()
 
     @abstractmethod
     async def execute(self, request: WorkflowRequest) -> WorkflowResult:
@@ -112,13 +112,13 @@ class BaseAdvancedWorkflow(ABC):
 
     async def load_once(self) -> bool:
         """`load_models`, once, however many runs begin at the same time."""
-        async with self._loading:
+        async with self._loading.turn(0):
             if not self.is_loaded:
                 self.is_loaded = await self.load_models()
             return self.is_loaded
 
     def missing(self, request: WorkflowRequest, types: NodeTypes) -> tuple[str, ...]:
-        """What the server lacks for this request (nodes, model files), in words; empty where nothing."""
+        """What the server lacks for this request (nodes, model files), in clauses; empty where nothing."""
         return ()
 
     def usual_parameters(self, request: WorkflowRequest) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from comfyops.storycore.advanced_workflow_base import BaseAdvancedWorkflow, Work
 from comfyops.storycore.advanced_workflow_config import AdvancedWorkflowConfig
 from comfyops.storycore.advanced_workflow_registry import AdvancedWorkflowRegistry
 from comfyops.storycore.analytics import Analytics, Profile
+from comfyops.storycore.gate import Gate
 from comfyops.storycore.routing import Candidate, Figure, RoutingDecision, RoutingStrategy, choose
 from comfyops.storycore.workflow_values import WorkflowRequest
 from comfyops.workflows.node_types import NodeTypes
@@ -70,7 +71,7 @@ class AdvancedWorkflowRouter:
         self._config = config or AdvancedWorkflowConfig()
         self._turns: Counter[tuple[Any, ...]] = Counter()
         self._routed: Counter[str] = Counter()
-        self._asking = asyncio.Lock()
+        self._asking = Gate()
         self._asked_at = float("-inf")
         self._asked: tuple[Backend, ServerFacts] | None = None
 
@@ -106,7 +107,7 @@ class AdvancedWorkflowRouter:
     async def _facts(self, backend: Backend) -> ServerFacts:
         """What the server is like now; requests that come at the same time share one answer."""
         called_at = time.monotonic()
-        async with self._asking:
+        async with self._asking.turn(0):
             if self._asked_at < called_at or self._asked is None or self._asked[0] is not backend:
                 self._asked_at = time.monotonic()
                 self._asked = (backend, await server_facts(backend))
@@ -188,7 +189,7 @@ async def _refusal(workflow: BaseAdvancedWorkflow, request: WorkflowRequest, fac
     if facts.problem:
         return facts.problem.rstrip(".")
     missing = await asyncio.to_thread(workflow.missing, request, facts.types) if facts.types is not None else ()
-    return f"the server lacks {', '.join(missing)}" if missing else ""
+    return "; ".join(missing)
 
 
 def _figure(measured: float | None, assumed: float) -> Figure:

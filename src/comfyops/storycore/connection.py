@@ -16,7 +16,7 @@ from comfyops.storycore.comfyui_config import ComfyUIConfig
 class Connection:
     """A given backend, which is left open, or a client for the configured server (COMFYUI_URL, COMFYOPS_SERVER).
 
-    The environment is read when a connection is first needed. Belongs to one event loop at a time.
+    The environment is read when a connection is first needed. May be used in one event loop after another.
     """
 
     def __init__(

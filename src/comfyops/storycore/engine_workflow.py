@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -56,11 +56,11 @@ class EngineWorkflow(BaseAdvancedWorkflow):
                     continue
                 return replace(wish, recipe=choosing.choose(wish, types).recipe.name), reasons
             except UnsupportedError as error:
-                refused = error.facts["refused"]
-                reasons += [f"{item['recipe']} cannot serve: {', '.join(item['reasons'][:2])}" for item in refused]
+                reasons += [_against(item["recipe"], item["reasons"]) for item in error.facts["refused"]]
         wanted = request.parameters.get("recipe") or ", ".join(item.name for item in request.needs())
-        why = "; ".join(reasons) or f"it has no recipe for {wanted}"
-        raise WorkflowExecutionError(self.name, f"{self.name} cannot serve this here: {why}.")
+        reasons = reasons or [f"it has no recipe for {wanted}"]
+        message = f"{self.name} cannot serve this here: {'; '.join(reasons)}."
+        raise WorkflowExecutionError(self.name, message, {"reasons": reasons})
 
     def families_for(self, request: WorkflowRequest) -> tuple[str, ...]:
         """The families to try, the best first."""
@@ -70,6 +70,8 @@ class EngineWorkflow(BaseAdvancedWorkflow):
         """Why no recipe of its families can be served; empty where one can."""
         try:
             self.chosen(request, types)
+        except WorkflowExecutionError as error:
+            return tuple(error.details["reasons"])
         except ComfyOpsError as error:
             return (error.message.rstrip("."),)
         return ()
@@ -101,6 +103,11 @@ class EngineWorkflow(BaseAdvancedWorkflow):
             for model in recipe.required().files
         }
         return sorted(names)
+
+
+def _against(recipe: str, reasons: Sequence[str]) -> str:
+    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{recipe} cannot serve: {reasons[0]}{more}"
 
 
 def workflow_result(made: GenerationResult, remarks: list[str]) -> WorkflowResult:

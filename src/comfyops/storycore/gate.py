@@ -10,7 +10,7 @@ from itertools import count
 
 
 class Gate:
-    """Lets `at_once` runs in at a time. Belongs to one event loop."""
+    """Lets `at_once` in at a time. Unlike asyncio's locks, it may be used in one event loop after another."""
 
     def __init__(self, at_once: int = 1) -> None:
         self._free = at_once

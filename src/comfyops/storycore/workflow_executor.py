@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from comfyops.storyboard.planning import with_uploads
 from comfyops.storyboard.project import DRAW, ControlNet, IPAdapter, Settings
 from comfyops.storycore.comfyui_config import ComfyUIConfig, ControlNetConfig, IPAdapterConfig
 from comfyops.storycore.comfyui_workflow import ComfyUIWorkflow, ValidationResult, WorkflowMetadata
+from comfyops.storycore.model_discovery import local_models
 from comfyops.workflows.node_types import NodeTypes, shipped
 from comfyops.workflows.problems import Severity
 from comfyops.workflows.validate import validate
@@ -26,7 +25,6 @@ from comfyops.workflows.validate import validate
 PREFIX = "storycore_panel"
 """How file names of panels begin on the server."""
 
-_MODEL_FILE = re.compile(r"\.(safetensors|ckpt|pth?|bin)$", re.IGNORECASE)
 _FOLDERS = {"checkpoints": "checkpoints", "controlnets": "controlnet", "ipadapters": "ipadapter", "vaes": "vae"}
 _KINDS = {
     "checkpoints": model_files.CHECKPOINT,
@@ -124,11 +122,15 @@ class WorkflowExecutor:
             return ExecutionResult(False, str(error.facts.get("run_id", "")), (), error.message, facts)
 
     def get_available_models(self) -> dict[str, list[str]]:
-        """Model files by kind: the server's where its node types are known, else those below the installation."""
+        """Model files by kind: the server's where its node types are known, else those of the installation.
+
+        Raises the errors of `model_discovery.local_models`.
+        """
         if self._models is None:
             known = {name: model_files.available(kind, self.node_types) for name, kind in _KINDS.items()}
+            local = local_models(self.config) if None in known.values() else {}
             self._models = {
-                name: sorted(self._local(_FOLDERS[name]) if files is None else files) for name, files in known.items()
+                name: sorted(local.get(_FOLDERS[name], ()) if files is None else files) for name, files in known.items()
             }
         return {name: list(files) for name, files in self._models.items()}
 
@@ -142,10 +144,6 @@ class WorkflowExecutor:
         report = await run(with_uploads(workflow.graph, names), backend, folder)
         facts = {"seconds": report.seconds, "cached": report.cached, "seed": workflow.metadata.seed}
         return ExecutionResult(True, report.run_id, tuple(item.path for item in report.outputs), metadata=facts)
-
-    def _local(self, folder: str) -> Iterable[str]:
-        root = self.config.comfyui_path / "models" / folder
-        return (path.relative_to(root).as_posix() for path in root.rglob("*") if _MODEL_FILE.search(path.name))
 
 
 def _picture(panel: StoryCorePanelConfig, models: families.Models) -> Picture:

@@ -19,6 +19,7 @@ def test_every_folder_at_any_depth_and_extra_paths(tmp_path):
     put(comfyui / "models" / "clip" / "c.safetensors")
     put(comfyui / "models" / "latent_upscale_models" / "d.safetensors")
     put(comfyui / "models" / "checkpoints" / "readme.txt")
+    put(comfyui / "models" / "ipadapter" / "g.safetensors")
     put(shared / "vae" / "e.safetensors")
     put(shared / "more" / "f.safetensors")
     (comfyui / "extra_model_paths.yaml").write_text(f"shared:\n  base_path: {shared}\n  vae: vae\n")
@@ -26,6 +27,7 @@ def test_every_folder_at_any_depth_and_extra_paths(tmp_path):
     assert local_models(ComfyUIConfig(tmp_path), [tmp_path / "more.yaml"]) == {
         "checkpoints": ["sdxl/deep/a.safetensors"],
         "diffusion_models": ["b.safetensors"],
+        "ipadapter": ["g.safetensors"],
         "latent_upscale_models": ["d.safetensors"],
         "loras": ["f.safetensors"],
         "text_encoders": ["c.safetensors"],
