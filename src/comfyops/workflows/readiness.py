@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from comfyops.workflows import node_types
+from comfyops.workflows.custom_checks import FileExists
 from comfyops.workflows.explain import nearest
 from comfyops.workflows.graph import Graph, Node
 from comfyops.workflows.node_types import NodeTypes
@@ -63,7 +64,7 @@ class ModelNeed:
 
 @dataclass(frozen=True, slots=True)
 class VramFit:
-    """Bytes of all model files whose size is known against the device's memory; `unknown` are the other files, empty ones too."""
+    """Bytes of the model files of known size against the device's memory; `unknown` are the others, empty ones too."""
 
     fit: Fit
     known_bytes: int
@@ -175,12 +176,28 @@ def _files(node: Node, types: NodeTypes, stated: Stated) -> Iterator[tuple[str, 
 
 def _problems(graph: Graph, types: NodeTypes) -> Iterator[Problem]:
     """What else is wrong, with nodes of missing classes taken as they are and files left to the models."""
-    for problem in validate(graph, _with_stand_ins(graph, types)):
+    for problem in validate(graph, _with_stand_ins(graph, types), file_exists=_uploads(graph, types)):
         node = graph.nodes.get(problem.node)
         folder = types.folder(node.class_type or "", problem.input) if node is not None else None
         is_model = problem.code == "value_not_in_list" and folder not in (None, "input")
         if not is_model and problem.code != "file_not_checked":
             yield problem
+
+
+def _uploads(graph: Graph, types: NodeTypes) -> FileExists | None:
+    """Whether the server has a file to load; its lists hold those that lie in its input folder itself."""
+    if not types.files_known:
+        return None
+    listed: set[object] = set()
+    for class_type in {node.class_type for node in graph if node.class_type in types}:
+        for item in types[class_type or ""].inputs:
+            if types.folder(class_type or "", item.name) == "input":
+                listed.update(item.choices or ())
+
+    def exists(folder: str, name: str) -> bool:
+        return folder != "input" or "/" in name or "\\" in name or ":" in name or name in listed
+
+    return exists
 
 
 def _with_stand_ins(graph: Graph, types: NodeTypes) -> NodeTypes:

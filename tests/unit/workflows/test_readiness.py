@@ -140,6 +140,21 @@ def test_memory_is_told_where_all_sizes_are_known(sizes: dict[tuple[str, str], i
     assert (vram.unknown == ("model.safetensors",)) == (fit is Fit.UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("there.png", False), ("gone.png", True), ("sub/any.png", False), ("gone.png [output]", False)]
+)
+def test_a_picture_that_was_not_uploaded_is_a_wrong_input(name: str, wrong: bool) -> None:
+    facts = copy.deepcopy(SHIPPED.object_info())
+    facts["LoadImage"]["input"]["required"]["image"][0] = ["there.png"]
+    data = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": name}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    answer = found(data, node_types.from_object_info(facts))
+    assert [(item.node, item.input) for item in answer.problems] == ([("1", "image")] if wrong else [])
+    assert answer.ready is not wrong and found(data, SHIPPED).ready
+
+
 def test_without_a_device_the_fit_is_unknown() -> None:
     assert found(sd15(), sizes={("checkpoints", "model.safetensors"): 1}).vram.fit is Fit.UNKNOWN
 
