@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from comfyops.workflows import api_format, convert, node_types
+from comfyops.workflows.graph import Link
 from comfyops.workflows.layout import Box, arrange
 from comfyops.workflows.node_types import NodeTypes
 from tests.unit.workflows.builders import chain, sd15
@@ -105,6 +106,26 @@ def test_a_class_the_server_lacks_keeps_its_values(types: NodeTypes) -> None:
 def test_braces_in_prompts_survive(types: NodeTypes) -> None:
     back = convert.to_api(drawn(sd15(n6_text="a {b|c} d"), types), types).graph
     assert back["6"].inputs["text"] == "a {b|c} d"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("text", ["see https://example.org/a", "a /* b */ c", "x\\{y", "{a|b} // c"])
+def test_prompts_that_the_editor_would_change_survive(types: NodeTypes, text: str) -> None:
+    back = convert.to_api(drawn(sd15(n6_text=text), types), types).graph
+    (node,) = [item for item in back.of_class("CLIPTextEncode") if item.id != "7"]
+    assert node.inputs is not None and node.inputs["text"] == text and back["3"].inputs["positive"] == Link(node.id, 0)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("value", ["words", 7, 2.5, True])
+def test_values_for_inputs_that_can_only_be_linked_survive(types: NodeTypes, value: Any) -> None:
+    graph = {
+        "1": {"class_type": "PrimitiveString", "inputs": {"value": "x"}},
+        "2": {"class_type": "ComfySwitchNode", "inputs": {"switch": True, "on_false": value, "on_true": ["1", 0]}},
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 0]}},
+    }
+    back = api_format.dump(convert.to_api(drawn(graph, types), types).graph)
+    assert set(back) == {"1", "2:1", "3"}
+    assert back["2:1"]["inputs"] == graph["2"]["inputs"]
+    assert back["3"]["inputs"] == {"source": ["2:1", 0]}
 
 
 def test_a_long_chain_is_one_row() -> None:

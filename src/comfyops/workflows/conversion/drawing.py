@@ -1,6 +1,7 @@
 """A graph as a workflow that the editor opens: nodes with slots and saved values, links, places, groups.
 
-Dynamic prompts are escaped, so that the editor sends the same text again. Source: the editor's format, version 0.4.
+Dynamic prompts are escaped, so that the editor sends the same text again; see also `wrapping`. Source: the editor's
+format, version 0.4.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from comfyops.workflows import api_format
+from comfyops.workflows.conversion import texts, wrapping
 from comfyops.workflows.conversion.fields import VIEW, Field, Growing, Layout
 from comfyops.workflows.conversion.live import Layouts
 from comfyops.workflows.graph import Graph, Link, Node
 from comfyops.workflows.layout import Box, arrange
-from comfyops.workflows.node_types import NodeType, NodeTypes
+from comfyops.workflows.node_types import MATCH_TYPE, NodeType, NodeTypes
 
 LANES = ("Loaders", "Inputs", "Conditioning", "Sampling", "Images", "Video", "Sound", "3D", "Other", "Output")
 """The groups of a drawn workflow, from top to bottom."""
@@ -41,9 +43,15 @@ def draw(graph: Graph, types: NodeTypes) -> dict[str, Any]:
     links = _link(drawn, ids)
     edges = [(link.node, node.id) for node in graph for _, link in node.links()]
     plan = arrange({key: item.box() for key, item in drawn.items()}, edges, LANES)
-    nodes = [
-        {**drawn[key].json(ids[key]), "pos": list(plan.places[key]), "order": plan.order[key]} for key in plan.order
-    ]
+    nodes: list[dict[str, Any]] = []
+    definitions: list[dict[str, Any]] = []
+    for key in plan.order:
+        node = {**drawn[key].json(ids[key]), "pos": list(plan.places[key]), "order": plan.order[key]}
+        values = wrapping.carried(drawn[key].unshown(), types)
+        if values:
+            node, definition = wrapping.wrapped(node, values, links)
+            definitions.append(definition)
+        nodes.append(node)
     groups = [
         {
             "id": number,
@@ -63,6 +71,7 @@ def draw(graph: Graph, types: NodeTypes) -> dict[str, Any]:
         "nodes": nodes,
         "links": links,
         "groups": groups,
+        **({"definitions": {"subgraphs": definitions}} if definitions else {}),
         "config": {},
         "extra": {},
         "version": 0.4,
@@ -108,6 +117,7 @@ class _Drawn:
         self.properties: dict[str, Any] = {}
         self.texts = 0
         self.outputs = [_output(item.name, item.kind) for item in (self.type.outputs if self.type else ())]
+        self.hard: dict[str, Any] = {}
         if known is not None:
             self._open(known[1])
         self._others()
@@ -149,6 +159,12 @@ class _Drawn:
             data["title"] = self.node.title
         return data
 
+    def unshown(self) -> dict[str, Any]:
+        """The values given for inputs that the editor has no field for, or that it would change on sending."""
+        sockets = [item["name"] for item in self.inputs if "widget" not in item]
+        given = {name: self.given[name] for name in sockets if name in self.given}
+        return {name: _plain(value) for name, value in given.items() if type(value) is not Link} | self.hard
+
     def _open(self, layout: Layout) -> None:
         for socket in layout.sockets:
             if isinstance(socket, Growing):
@@ -174,7 +190,12 @@ class _Drawn:
         if given is item or type(given) is Link:
             return item.default
         value = _plain(given)
-        return _escaped(value) if item.dynamic_prompt and isinstance(value, str) else value
+        if not item.dynamic_prompt or not isinstance(value, str):
+            return value
+        escaped = _escaped(value)
+        if texts.dynamic_prompt(escaped) != value:
+            self.hard[item.name] = value
+        return escaped
 
     def _stand(self, camera: Any) -> None:
         """Keep where the camera of a 3D view stands."""
@@ -216,7 +237,7 @@ def _input(name: str, kind: str) -> dict[str, Any]:
 
 
 def _output(name: str, kind: str) -> dict[str, Any]:
-    return {"name": name, "type": kind, "links": []}
+    return {"name": name, "type": "*" if kind == MATCH_TYPE else kind, "links": []}
 
 
 def _plain(value: Any) -> Any:
