@@ -8,6 +8,7 @@ which the document forgets (`i` is not defined there).
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import re
 import subprocess
@@ -24,6 +25,7 @@ from comfyops.storycore import ComfyUIConfig, HunyuanVideoWorkflow, WanVideoWork
 from comfyops.storycore.advanced_workflow_base import WorkflowRequest
 from comfyops.storycore.advanced_workflow_manager import AdvancedWorkflowManager
 from comfyops.storycore.comfyui_workflow import ComfyUIWorkflow
+from tests.unit.doc_pages import blocks
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(
@@ -206,3 +208,21 @@ def assert_made_by_the_simulator(result: Any, frames: int) -> None:
     assert result.success, result.error_message
     assert (result.metadata["engine"], result.metadata["simulated"]) == ("simulator", True)
     assert len(result.frames) == frames and Path(result.output_path).is_file()
+
+
+async def test_our_own_page_on_these_names_has_working_examples() -> None:
+    pieces = [item.text for item in blocks(ROOT / "docs" / "storycore.md") if item.kind == "python"]
+    assert [await printed(piece) for piece in pieces] == [
+        "simulator wan22-text-to-video 6\n100%\n",
+        "sketch image/sketch\n",
+        "5 wan22-vace-inpainting\n6 6\n",
+    ]
+
+
+async def printed(code: str) -> str:
+    """What a program prints."""
+    pipe = asyncio.subprocess.PIPE
+    program = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=pipe, stderr=pipe)
+    out, errors = await asyncio.wait_for(program.communicate(), 100)
+    assert program.returncode == 0, errors.decode()
+    return out.decode()
