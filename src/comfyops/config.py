@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         description="Seconds without any progress after which a server counts as stalled.",
     )
     output: Path = Field(default=Path("comfyops-output"), description="Folder that results are written to.")
+    comfyui_path: str | None = Field(
+        default=None, description="Folder of the ComfyUI on this machine, or of a portable one that holds it."
+    )
     library: str = Field(
         default="",
         description="Folders with workflows of your own; separated as in PATH.",
@@ -60,10 +63,63 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path("~/.comfyops"), description="Folder for what is remembered, such as times of runs.")
 
+    comfyui_path: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COMFYOPS_COMFYUI_PATH", "COMFYUI_PATH"),
+        description="Folder of the ComfyUI installation whose models are meant; else the usual places are looked into.",
+    )
+    models_dir: Path | None = Field(default=None, description="Folder of models, where there is no ComfyUI around it.")
+    model_hosts: str = Field(
+        default="",
+        description="Further hosts that models may come from, as `host` or `host:port`, separated by commas; "
+        "`http://host:port` allows plain http there.",
+    )
+    hf_endpoint: str = Field(
+        default="",
+        validation_alias=AliasChoices("COMFYOPS_HF_ENDPOINT", "HF_ENDPOINT"),
+        description="Address of a mirror of Hugging Face, used in its place.",
+    )
+    hf_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COMFYOPS_HF_TOKEN", "HF_TOKEN", "HF_API_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+        description="Token for Hugging Face; else the one that `hf auth login` has saved.",
+    )
+    hf_token_path: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COMFYOPS_HF_TOKEN_PATH", "HF_TOKEN_PATH"),
+        description="File with the token of `hf auth login`, where it is not at its usual place.",
+    )
+    hf_home: Path = Field(
+        default=Path("~/.cache/huggingface"),
+        validation_alias=AliasChoices("COMFYOPS_HF_HOME", "HF_HOME"),
+        description="Folder of Hugging Face's own tools; `token` in it is read.",
+    )
+    civitai_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COMFYOPS_CIVITAI_TOKEN", "CIVITAI_API_TOKEN"),
+        description="Token for Civitai.",
+    )
+    offline: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("COMFYOPS_OFFLINE", "HF_HUB_OFFLINE"),
+        description="Never ask a source of models: only what is there and what is remembered counts.",
+    )
+
 
 def debugging() -> bool:
     """Whether COMFYOPS_DEBUG is set: internal errors then show where they happened."""
     return bool(os.environ.get("COMFYOPS_DEBUG"))
+
+
+def wsl_distribution() -> str:
+    """The name of the WSL distribution that this process runs in, "" where it runs in none."""
+    return os.environ.get("WSL_DISTRO_NAME", "")
+
+
+def environment_of_children() -> dict[str, str]:
+    """The environment for programs of others: ours without our settings, which hold secrets, and our Python's home."""
+    ours = ("COMFYOPS_", "PYTHONHOME")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def load() -> Settings:

@@ -15,9 +15,12 @@
      │   ├─ UnknownClassError      no node class of this name
      │   ├─ InvalidWorkflowError   a server would refuse it; carries the problems
      │   ├─ StoryboardError        a storyboard or project file says something impossible
+     │   ├─ CatalogError           a list of models, or a lock of them, says something impossible
+     │   ├─ UnknownModelError      no model or group of this name
      │   └─ UnsafeNameError        a file name that would leave its folder
      ├─ StorageError               a local disk or folder does not do what is needed
-     │   └─ DiskFullError
+     │   ├─ DiskFullError
+     │   └─ NotWritableError       nothing may be written into a folder
      ├─ BackendError               a ComfyUI server (or the way to it)
      │   ├─ UnreachableError       no answer
      │   ├─ LoginRequiredError     it asks for a login
@@ -37,6 +40,8 @@
      │   ├─ GatedModelError        its source gives it only to those who have asked
      │   ├─ UntrustedSourceError   an address that is not allowed
      │   └─ DownloadCancelledError somebody cancelled the download
+     ├─ LaunchError                a ComfyUI on this machine could not be started
+     │   └─ PortInUseError         something else listens there
      ├─ MissingExtraError          an optional part is not installed
      ├─ StoppedError               Ctrl-C or SIGTERM ended the command                  (exit 130)
      └─ InternalError              a fault of ComfyOps itself
@@ -162,6 +167,20 @@ class StoryboardError(InputError):
     hint = "See the fields in docs/storyboard.md, or start from `comfyops storyboard init`."
 
 
+class CatalogError(InputError):
+    """A list of models, or a lock of them, says something impossible."""
+
+    code = "catalog"
+    hint = "See the fields of a model in docs/models.md."
+
+
+class UnknownModelError(InputError):
+    """There is no model or group of this name in the catalogs."""
+
+    code = "unknown_model"
+    hint = "List them with `comfyops models ls`, or find one with `comfyops models search TEXT`."
+
+
 class UnsafeNameError(InputError):
     """A file name that would leave the folder it is meant for."""
 
@@ -181,6 +200,13 @@ class DiskFullError(StorageError):
 
     code = "disk_full"
     hint = "Free some space or choose another folder with -o; then run the same command again."
+
+
+class NotWritableError(StorageError):
+    """Nothing may be written into a folder; found out by writing."""
+
+    code = "not_writable"
+    hint = "Give yourself the right to write there, or choose another folder."
 
 
 class BackendError(ComfyOpsError):
@@ -311,6 +337,20 @@ class DownloadCancelledError(ModelError):
 
     code = "download_cancelled"
     hint = "Run the same command again to go on where it stopped."
+
+
+class LaunchError(ComfyOpsError):
+    """A ComfyUI on this machine could not be started, or ended by itself; `facts["log"]` is its log file."""
+
+    code = "launch"
+    hint = "Read the end of its log."
+
+
+class PortInUseError(LaunchError):
+    """Something else listens on the port."""
+
+    code = "port_in_use"
+    hint = "Choose another port with --port, or stop what listens there."
 
 
 class MissingExtraError(ComfyOpsError):
