@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import comfyops
+from comfyops.cli.app import COMMANDS
 from tests.acceptance import processes
 from tests.acceptance.processes import COMMAND, SECONDS, environment
 
@@ -34,7 +35,7 @@ def test_checking_a_workflow_imports_no_network(folder: object) -> None:
 
 
 def test_completion_knows_nested_commands_and_their_options() -> None:
-    assert complete("comfyops", "") == ["run", "workflow", "templates", "nodes", "storyboard", "jobs", "simulate"]
+    assert complete("comfyops", "") == list(COMMANDS)
     assert complete("comfyops", "workflow", "va") == ["validate"]
     assert complete("comfyops", "storyboard", "render", "--par") == ["--parallel"]
     assert {"--set", "--no-wait", "--server"} <= set(complete("comfyops", "run", "--"))
