@@ -16,7 +16,7 @@ from comfyops.execution.generate import generate as generate_with
 from comfyops.execution.generation import GenerationRequest, GenerationResult, Quality
 from comfyops.workflows.capabilities import Capability
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _LOCAL = (Capability.VIDEO_GENERATION,)
 
@@ -24,7 +24,7 @@ _LOCAL = (Capability.VIDEO_GENERATION,)
 @app.command()
 def generate(
     capabilities: Annotated[
-        list[Capability], typer.Argument(metavar="CAPABILITY...", help="What is wanted; one workflow must serve all.")
+        list[Capability], typer.Argument(metavar="CAPABILITY", help="What is wanted; one workflow must serve all.")
     ],
     prompt: Annotated[str, typer.Option("--prompt", help="What it shows.")] = "",
     negative: Annotated[str | None, typer.Option("--negative", help="What it must not show.")] = None,
