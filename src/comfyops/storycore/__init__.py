@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from comfyops.storycore.hunyuan_video_integration import HunyuanVideoIntegration
     from comfyops.storycore.hunyuan_video_workflow import HunyuanVideoWorkflow
     from comfyops.storycore.legacy_video_workflow import LegacyVideoWorkflow
+    from comfyops.storycore.still_image_workflow import StillImageWorkflow
     from comfyops.storycore.wan_video_integration import WanVideoIntegration
     from comfyops.storycore.wan_video_workflow import WanVideoWorkflow
     from comfyops.storycore.workflow_executor import ExecutionResult, StoryCorePanelConfig, WorkflowExecutor
@@ -33,6 +34,7 @@ _MODULES = {
     "HunyuanVideoWorkflow": "hunyuan_video_workflow",
     "IPAdapterConfig": "comfyui_config",
     "LegacyVideoWorkflow": "legacy_video_workflow",
+    "StillImageWorkflow": "still_image_workflow",
     "StoryCorePanelConfig": "workflow_executor",
     "ValidationResult": "comfyui_workflow",
     "WanVideoIntegration": "wan_video_integration",
@@ -56,6 +58,7 @@ __all__ = [
     "HunyuanVideoWorkflow",
     "IPAdapterConfig",
     "LegacyVideoWorkflow",
+    "StillImageWorkflow",
     "StoryCorePanelConfig",
     "ValidationResult",
     "WanVideoIntegration",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from comfyops.errors import BackendError
+from comfyops.errors import BackendError, UnsupportedError
 from comfyops.storycore.advanced_workflow_base import WorkflowExecutionError
 
 
@@ -32,6 +32,8 @@ class CircuitBreaker:
             raise WorkflowExecutionError("", message, hint="Look at the server, or wait.")
         try:
             yield
+        except (UnsupportedError, WorkflowExecutionError):  # it answers, and says what it lacks
+            raise
         except BackendError:
             self._failed += 1
             if self._failed >= self._most:

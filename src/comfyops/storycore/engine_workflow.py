@@ -22,7 +22,7 @@ from comfyops.workflows.node_types import NodeTypes
 
 
 class EngineWorkflow(BaseAdvancedWorkflow):
-    """Serves requests by recipes of its families, the first that the server can serve."""
+    """Serves requests by recipes of its families ("" = any), the first that the server can serve."""
 
     families: ClassVar[tuple[str, ...]] = ()
 
@@ -52,7 +52,7 @@ class EngineWorkflow(BaseAdvancedWorkflow):
         for family in self.families_for(request):
             try:
                 wish = generation_request(request, family)
-                if wish.recipe and recipes.named(wish.recipe).family != family:
+                if wish.recipe and family not in ("", recipes.named(wish.recipe).family):
                     continue
                 return replace(wish, recipe=choosing.choose(wish, types).recipe.name), reasons
             except UnsupportedError as error:

@@ -16,6 +16,9 @@ from comfyops.storycore.workflow_values import WorkflowRequest, WorkflowResult
 
 log = logging.getLogger(__name__)
 
+Wish = tuple[str, dict[str, int]]
+"""What is tried, in words, and the parameters that it changes."""
+
 
 class Attempts:
     """The attempts of one execution. `story` tells of each that failed, for the result's metadata."""
@@ -46,26 +49,25 @@ class Attempts:
         if not await workflow.load_once():
             raise WorkflowExecutionError(key, f"{workflow.name} is not ready: it could not load its models.")
         first: RunFailedError | None = None
-        for words, wish in self._wishes(workflow, request):
+        for words, changes in self._wishes(workflow, request):
             try:
-                result = await self._repeated(key, workflow, wish)
+                result = await self._repeated(key, workflow, _changed(request, changes))
             except RunFailedError as error:
                 first = first or error
                 self.story.append({"workflow": key, "attempt": words, "error": error.message})
                 continue
             if first is not None:
-                result.metadata["degraded"] = {"how": words, "parameters": _changes(request, wish)}
+                result.metadata["degraded"] = {"how": words, "parameters": changes}
             return result
         raise first or WorkflowExecutionError(key, f"{workflow.name} was not tried.")
 
-    def _wishes(self, workflow: BaseAdvancedWorkflow, request: WorkflowRequest) -> list[tuple[str, WorkflowRequest]]:
-        wishes = [("as asked", request)]
-        if request.resilient:
-            known = {**workflow.usual_parameters(request), **request.parameters}
-            for words, parameters in smaller_wishes(known):
-                given = {**request.parameters, **{key: parameters[key] for key in parameters if key in _SHRINKING}}
-                wishes.append((words, replace(request, parameters=given, output_resolution=None, capabilities=None)))
-        return wishes
+    def _wishes(self, workflow: BaseAdvancedWorkflow, request: WorkflowRequest) -> list[Wish]:
+        """The request as it is, then smaller ones where it is resilient."""
+        if not request.resilient:
+            return [("as asked", {})]
+        given = {**request.parameters, **dict(zip(("width", "height"), request.size(), strict=True))}
+        named = {name: value for name, value in given.items() if value is not None}
+        return [("as asked", {}), *smaller_wishes({**workflow.usual_parameters(request), **named})]
 
     async def _repeated(self, key: str, workflow: BaseAdvancedWorkflow, request: WorkflowRequest) -> WorkflowResult:
         while True:
@@ -76,9 +78,6 @@ class Attempts:
                     raise
                 self._retries_left -= 1
                 self.story.append({"workflow": key, "attempt": "repeated", "error": error.message})
-
-
-_SHRINKING = ("width", "height", "num_frames", "steps")
 
 
 async def _run(key: str, workflow: BaseAdvancedWorkflow, request: WorkflowRequest, job: Job) -> WorkflowResult:
@@ -96,9 +95,14 @@ async def _run(key: str, workflow: BaseAdvancedWorkflow, request: WorkflowReques
         workflow.running -= 1
 
 
-def _changes(request: WorkflowRequest, wish: WorkflowRequest) -> dict[str, Any]:
-    asked = request.parameters
-    return {key: value for key, value in wish.parameters.items() if asked.get(key) != value}
+def _changed(request: WorkflowRequest, changes: dict[str, int]) -> WorkflowRequest:
+    if not changes:
+        return request
+    resolution = None if "width" in changes or "height" in changes else request.output_resolution
+    parameters = {**request.parameters, **changes}
+    if resolution is None and request.output_resolution is not None:
+        parameters = {**dict(zip(("width", "height"), request.output_resolution, strict=True)), **parameters}
+    return replace(request, parameters=parameters, output_resolution=resolution, capabilities=None)
 
 
 @asynccontextmanager

@@ -40,16 +40,19 @@ def wish(*capabilities: str, **more) -> WorkflowRequest:
     return WorkflowRequest(workflow_type="video", capabilities=capabilities, parameters=parameters, **more)
 
 
-def test_three_workflows_are_built_in_with_their_documented_capabilities(tmp_path):
+def test_workflows_are_built_in_with_their_documented_capabilities(tmp_path):
     manager = AdvancedWorkflowManager(analytics_path=tmp_path / "runs.jsonl")
     asyncio.run(manager.initialize())
     found = manager.get_workflow_capabilities()
     assert set(found["video/hunyuan_video"]) == {"text_to_video", "image_to_video", "super_resolution"}
     assert {"text_to_video", "video_inpainting", "alpha_video"} <= set(found["video/wan_video"])
     assert found["video/legacy_video"] == ["video_generation"]
-    assert manager.get_workflows_by_capability("INPAINTING") == ["video/wan_video"]
+    assert manager.get_workflows_by_capability("INPAINTING") == ["video/wan_video", "image/still_image"]
     assert asyncio.run(manager.initialize()) is True  # a second time changes nothing
-    assert len(manager.get_available_workflows()["video"]) == 3
+    assert manager.get_available_workflows() == {
+        "video": ["hunyuan_video", "wan_video", "legacy_video"],
+        "image": ["still_image"],
+    }
 
 
 async def test_frames_come_lazily_and_can_be_saved(manager, tmp_path):
@@ -183,3 +186,13 @@ async def test_a_named_recipe_goes_to_the_workflow_that_has_it(manager):
     for recipe, key in (("wan22-text-to-video", "video/wan_video"), ("hunyuan15-text-to-video", "video/hunyuan_video")):
         result = await manager.execute_workflow(wish("TEXT_TO_VIDEO", parameters={"recipe": recipe}))
         assert (result.metadata["workflow"], result.metadata["recipe"]) == (key, recipe), result.error_message
+
+
+async def test_pictures_are_made_too(manager):
+    request = WorkflowRequest("a boat", "image", capabilities=["TEXT_TO_IMAGE"], output_resolution=(128, 64))
+    result = await manager.execute_workflow(request)
+    assert result.success and result.metadata["workflow"] == "image/still_image", result.error_message
+    assert len(result.frames) == 1 and result.frames[0].size == (128, 64)
+    larger = WorkflowRequest("", "image", capabilities=["SUPER_RESOLUTION"], input_image=result.frames[0])
+    upscaled = await manager.execute_workflow(larger)
+    assert upscaled.success and upscaled.frames[0].width > 128, upscaled.error_message
