@@ -122,6 +122,12 @@ def environment_of_children() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
+def prefixed(prefix: str) -> dict[str, str]:
+    """The environment's variables that begin with a prefix, without it and in lower case; empty ones are left out."""
+    found = {name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
+    return {name: value for name, value in found.items() if value}
+
+
 def load() -> Settings:
     """The settings of this process.
 

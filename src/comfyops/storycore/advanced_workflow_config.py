@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from comfyops import config
 from comfyops.errors import InputError, NotJsonError, UsageError
 from comfyops.support.files import read_bytes, write_text
 
@@ -91,10 +92,10 @@ class AdvancedWorkflowConfig:
             if name not in known:
                 near = get_close_matches(str(name), known, 1)
                 raise UsageError(f"There is no setting {name!r}{f'; did you mean {near[0]}?' if near else '.'}")
-        config = cls(**{name: _typed(name, value, known[name].default) for name, value in data.items()})
-        for name, wrong in config.validate().items():
+        made = cls(**{name: _typed(name, value, known[name].default) for name, value in data.items()})
+        for name, wrong in made.validate().items():
             raise UsageError(f"The setting {name} is wrong: {wrong}.")
-        return config
+        return made
 
     @classmethod
     def from_file(cls, path: str | Path) -> AdvancedWorkflowConfig:
@@ -106,6 +107,17 @@ class AdvancedWorkflowConfig:
         if not isinstance(data, dict):
             raise InputError(f"{path} holds no settings: it is no object of names and values.")
         return cls.from_dict(data)
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> AdvancedWorkflowConfig:
+        """The settings of a file, or the defaults, with the environment's over them (STORYCORE_NUM_WORKERS, ...).
+
+        Variables that name no setting are left alone. Raises what `from_file` raises.
+        """
+        own = cls.from_file(path) if path is not None else cls()
+        plain = {item.name for item in fields(cls) if item.default is not MISSING}
+        given = {name: value for name, value in config.prefixed("STORYCORE_").items() if name in plain}
+        return cls.from_dict({**own.to_dict(), **given}) if given else own
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as YAML values."""

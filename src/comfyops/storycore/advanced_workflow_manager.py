@@ -31,7 +31,8 @@ class AdvancedWorkflowManager:
     It runs on `backend`, else on the server of `comfyui_config`, else on the configured one (COMFYUI_URL or
     COMFYOPS_SERVER). Results go below `output_folder` (the setting `output` by default), one folder for each execution;
     what runs took is remembered in `analytics_path` (`analytics/workflows.jsonl` below the setting `home` by default).
-    Raises the errors of AdvancedWorkflowConfig.from_file where `config_path` names a bad file.
+    Its settings are `config`, else those of the file `config_path` and of the environment (STORYCORE_...). Raises the
+    errors of AdvancedWorkflowConfig.load.
     """
 
     def __init__(
@@ -46,8 +47,7 @@ class AdvancedWorkflowManager:
         output_folder: str | Path | None = None,
         analytics_path: str | Path | None = None,
     ) -> None:
-        loaded = AdvancedWorkflowConfig.from_file(config_path) if config_path is not None else None
-        self.config = config or loaded or AdvancedWorkflowConfig()
+        self.config = config or AdvancedWorkflowConfig.load(config_path)
         self.registry = AdvancedWorkflowRegistry() if registry is None else registry
         self._connection = Connection(backend, settings, comfyui_config)
         known = self._connection.settings

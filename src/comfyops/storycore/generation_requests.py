@@ -49,6 +49,7 @@ def generation_request(request: WorkflowRequest, family: str = "") -> Generation
     numbers |= {"width": _number("width", width, int), "height": _number("height", height, int)}
     video = given.get("video", given.get("video_frames"))
     seed = _number("seed", given.get("seed"), int)
+    mask = given.get("mask") if request.mask is None else request.mask
     level = _number("alpha_threshold", given.get("alpha_threshold"), float)
     masks = given.get("masks")
     return GenerationRequest(
@@ -57,7 +58,7 @@ def generation_request(request: WorkflowRequest, family: str = "") -> Generation
         negative=given.get("negative_prompt"),
         seed=None if seed == RANDOM_SEED else seed,
         images=pictures_of(request),
-        mask=None if request.mask is None and given.get("mask") is None else picture(request.mask or given["mask"]),
+        mask=None if mask is None else picture(mask),
         masks=tuple(picture(item) for item in masks) if masks is not None else (),
         mask_options=_mask_options(given),
         video=None if video is None else video_of(video),
@@ -75,7 +76,7 @@ def generation_request(request: WorkflowRequest, family: str = "") -> Generation
 def unused(request: WorkflowRequest) -> list[str]:
     """A remark on each parameter that means nothing to the engines, with the nearest name that does."""
     known = sorted(_READ | set(_NUMBERS))
-    remarks = []
+    remarks = [] if request.output_format == "default" else ["The output_format is not used: the recipe has its own."]
     for name in request.parameters:
         if name not in known:
             near = get_close_matches(name, known, 1)
@@ -87,9 +88,8 @@ def pictures_of(request: WorkflowRequest) -> tuple[Picture, ...]:
     """The pictures to start from: `input_image`, then those of the parameters, then `reference_images`."""
     given = request.parameters
     first = request.input_image if request.input_image is not None else given.get("conditioning_image")
-    listed = given.get("keyframes") or given.get("images") or ()
     found: list[Any] = [] if first is None else [first]
-    found += [*_listed(listed), *request.reference_images]
+    found += [*_listed(given.get("keyframes", given.get("images"))), *request.reference_images]
     return tuple(picture(item) for item in found)
 
 
@@ -154,7 +154,9 @@ def _number(name: str, value: Any, kind: type[int] | type[float]) -> Any:
 
 
 def _listed(value: Any) -> Sequence[Any]:
-    return [value] if isinstance(value, str | Path | Image.Image) else list(value)
+    if value is None:
+        return ()
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def checked(request: WorkflowRequest) -> str:

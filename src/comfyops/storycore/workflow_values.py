@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
@@ -71,7 +72,9 @@ class WorkflowRequest:
     `parameters` instead; other parameters are negative_prompt, width, height, num_frames, fps, steps, cfg_scale, seed,
     sampler, scheduler, and those of docs/storycore.md. `priority` is 1 to 10: a higher one is served before those that
     wait, 9 and 10 also before what waits in the server's queue. `max_inference_time` is in seconds from when its turn
-    has come. `output_resolution` is (width, height). `resilient` allows a smaller result where the asked one fails.
+    has come. `output_resolution` is (width, height). `output_format` is not used: each recipe has its own. `resilient`
+    allows a smaller result where the asked one fails.
+
     Raises WorkflowValidationError for values that cannot be.
     """
 
@@ -92,18 +95,15 @@ class WorkflowRequest:
 
     def __post_init__(self) -> None:
         self.workflow_type = WorkflowType.of(self.workflow_type)
+        wrong = _problem(self)
+        if wrong:
+            raise WorkflowValidationError("", wrong, self)
         wanted = [*_listed(self.capabilities_required), *_listed(self.capabilities)]
         self.capabilities_required = list(dict.fromkeys(to_capability(item, self.workflow_type) for item in wanted))
         self.capabilities = self.capabilities_required
+        self.reference_images = list(_listed(self.reference_images))
         self.prompt = self.prompt or str(self.parameters.get("prompt") or "")
         self.resilient = self.resilient or bool(self.parameters.get("resilient", False))
-        if not 1 <= self.priority <= 10:
-            raise WorkflowValidationError("", f"A priority is between 1 and 10, not {self.priority}.", self)
-        if self.quality_mode not in QUALITY_MODES:
-            message = f"quality_mode is one of {', '.join(QUALITY_MODES)}, not {self.quality_mode!r}."
-            raise WorkflowValidationError("", message, self)
-        if self.max_inference_time is not None and self.max_inference_time <= 0:
-            raise WorkflowValidationError("", "max_inference_time must be more than 0 seconds.", self)
 
     @property
     def kind(self) -> WorkflowType:
@@ -114,7 +114,7 @@ class WorkflowRequest:
         """What it asks for; without any capability, plain generation of its type."""
         if self.capabilities_required:
             return tuple(to_capability(item, self.kind) for item in self.capabilities_required)
-        video = WorkflowCapability.IMAGE_TO_VIDEO if self.input_image else WorkflowCapability.TEXT_TO_VIDEO
+        video = WorkflowCapability.IMAGE_TO_VIDEO if self.input_image is not None else WorkflowCapability.TEXT_TO_VIDEO
         return (video if self.kind is WorkflowType.VIDEO else WorkflowCapability.TEXT_TO_IMAGE,)
 
     def size(self) -> tuple[int | None, int | None]:
@@ -156,7 +156,27 @@ class WorkflowCapabilityScore:
     reasoning: str = ""
 
 
-def _listed(value: Iterable[Any] | str | None) -> Iterable[Any]:
+def _problem(request: WorkflowRequest) -> str:
+    """What is wrong with the fields of a request, "" where nothing is."""
+    if not isinstance(request.prompt, str):
+        return f"A prompt is text, not {type(request.prompt).__name__}."
+    if not isinstance(request.parameters, Mapping):
+        return f"The parameters are names with values, not {type(request.parameters).__name__}."
+    if type(request.priority) is not int or not 1 <= request.priority <= 10:
+        return f"A priority is a whole number between 1 and 10, not {request.priority!r}."
+    if request.quality_mode not in QUALITY_MODES:
+        return f"quality_mode is one of {', '.join(QUALITY_MODES)}, not {request.quality_mode!r}."
+    limit = request.max_inference_time
+    if limit is not None and not (isinstance(limit, int | float) and 0 < limit < math.inf):
+        return f"max_inference_time is more than 0 seconds, not {limit!r}."
+    size = request.output_resolution
+    if size is not None and not (isinstance(size, Sequence) and [type(side) for side in size] == [int, int]):
+        return f"output_resolution is (width, height), not {size!r}."
+    return ""
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    """The items of a list, or the one thing that is no list; nothing for None."""
     if value is None:
         return ()
-    return (value,) if isinstance(value, str) else value
+    return value if isinstance(value, list | tuple | set | frozenset) else (value,)

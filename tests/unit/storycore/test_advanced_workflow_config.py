@@ -63,3 +63,15 @@ def test_a_level_gives_steps_only_where_the_request_names_none():
     assert with_level(plain, QualityLevel.STANDARD) is plain
     assert with_level(plain, QualityLevel.HIGH).parameters == {"steps": 7, "cfg_scale": 7.0}
     assert with_level(WorkflowRequest("x"), QualityLevel.DRAFT).parameters == {"steps": 10, "cfg_scale": 3.0}
+
+
+def test_the_environment_goes_before_the_file(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text("num_workers: 2\nmax_retries: 5\n")
+    monkeypatch.setenv("STORYCORE_NUM_WORKERS", "7")
+    monkeypatch.setenv("STORYCORE_PARALLEL_EXECUTION", "true")
+    monkeypatch.setenv("STORYCORE_SOMETHING_ELSE", "x")
+    config = AdvancedWorkflowConfig.load(tmp_path / "config.yaml")
+    assert (config.num_workers, config.max_retries, config.at_once) == (7, 5, 7)
+    monkeypatch.setenv("STORYCORE_NUM_WORKERS", "many")
+    with pytest.raises(UsageError, match="num_workers is wrong"):
+        AdvancedWorkflowConfig.load()

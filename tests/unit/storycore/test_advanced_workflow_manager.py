@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -318,3 +319,32 @@ async def test_misuse_is_told(tmp_path):
     assert (
         await manager.execute_workflow(WorkflowRequest("x", "image", capabilities=["IMAGE_TO_3D"]))
     ).success is False
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_storm_of_requests_and_cancellations_leaves_nothing_behind(tmp_path, seed):
+    chance = random.Random(seed)
+    settings = SimulatorSettings(port=0, seconds_per_step=0.005)
+    async with Simulator(settings) as simulator, ComfyUI(simulator.url) as server:
+        manager = await manager_on(simulator.url, tmp_path)
+        ids = [str(uuid.uuid4()) for _ in range(24)]
+
+        async def one(execution_id: str):
+            parameters = {"seed": chance.randrange(10**6), "steps": chance.choice([2, 60])}
+            limit = chance.choice([None, None, 0.2])
+            wanted = request(parameters=parameters, priority=chance.randint(1, 10), max_inference_time=limit)
+            return await manager.execute_workflow(wanted, execution_id=execution_id)
+
+        tasks = [asyncio.create_task(one(execution_id)) for execution_id in ids]
+        for at in chance.sample(range(24), 10):
+            await asyncio.sleep(chance.random() / 20)
+            if at % 2:
+                tasks[at].cancel()
+            else:
+                await manager.cancel_execution(ids[at])
+        ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
+        codes = {item.metadata.get("code") for item in ended if not isinstance(item, asyncio.CancelledError)}
+        assert codes <= {None, "cancelled", "timeout"}
+        status = manager.get_manager_status()
+        assert (status["active_executions"], status["waiting_executions"], await server.queue()) == ([], 0, ())
+        assert (await manager.execute_workflow(request(parameters={"seed": 7}))).success

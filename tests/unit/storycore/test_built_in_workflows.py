@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -186,6 +187,17 @@ async def test_a_named_recipe_goes_to_the_workflow_that_has_it(manager):
     for recipe, key in (("wan22-text-to-video", "video/wan_video"), ("hunyuan15-text-to-video", "video/hunyuan_video")):
         result = await manager.execute_workflow(wish("TEXT_TO_VIDEO", parameters={"recipe": recipe}))
         assert (result.metadata["workflow"], result.metadata["recipe"]) == (key, recipe), result.error_message
+
+
+async def test_arrays_are_pictures_and_masks_anywhere(manager):
+    frames = np.full((5, 64, 96, 3), 90, np.uint8)
+    request = wish("INPAINTING", mask=np.ones((64, 96)), parameters={"video_frames": frames, "num_frames": 5})
+    changed = await manager.execute_workflow(request)
+    assert changed.success and len(changed.frames) == 5, changed.error_message
+    plain = WorkflowRequest("x", input_image=frames[0], parameters=SMALL, output_format="gif")
+    moved = await manager.execute_workflow(plain)
+    assert moved.success and "image-to-video" in moved.metadata["recipe"], moved.error_message
+    assert any("output_format" in remark for remark in moved.metadata["warnings"])
 
 
 async def test_pictures_are_made_too(manager):

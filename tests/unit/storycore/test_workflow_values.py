@@ -69,6 +69,16 @@ def test_the_size_stands_in_either_place():
         ({"capabilities": ["TEXT_TO_VIDO"]}, "did you mean TEXT_TO_VIDEO"),
         ({"capabilities": "FLYING"}, "There is no capability 'FLYING'"),
         ({"priority": 11}, "between 1 and 10"),
+        ({"priority": "high"}, "not 'high'"),
+        ({"priority": True}, "not True"),
+        ({"capabilities": 5}, "no capability 5"),
+        ({"parameters": [1]}, "not list"),
+        ({"parameters": None}, "not NoneType"),
+        ({"max_inference_time": float("nan")}, "not nan"),
+        ({"max_inference_time": float("inf")}, "not inf"),
+        ({"max_inference_time": "soon"}, "not 'soon'"),
+        ({"output_resolution": 7}, "width, height"),
+        ({"output_resolution": (1, 2, 3)}, "width, height"),
         ({"quality_mode": "best"}, "fast, balanced, quality"),
         ({"max_inference_time": 0}, "more than 0"),
     ],
@@ -76,3 +86,8 @@ def test_the_size_stands_in_either_place():
 def test_what_cannot_be_is_told_at_once(fields, message):
     with pytest.raises(WorkflowValidationError, match=message):
         WorkflowRequest("x", **fields)
+
+
+def test_a_prompt_is_text():
+    with pytest.raises(WorkflowValidationError, match="not int"):
+        WorkflowRequest(7)
