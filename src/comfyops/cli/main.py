@@ -91,5 +91,5 @@ def _before_dashes(argv: list[str]) -> list[str]:
 
 def _command(argv: list[str]) -> str:
     """The noun and verb that stand first."""
-    words = argv[:1] if argv[:1] in (["run"], ["simulate"]) else argv[:2]
+    words = argv[:1] if argv[:1] in (["run"], ["simulate"], ["launch"]) else argv[:2]
     return " ".join(word for word in words if word.isidentifier())

@@ -102,15 +102,16 @@ def _plain(text: str) -> str:
 
 
 def _for_windows(text: str, machine: Machine) -> str:
-    found = re.fullmatch(re.escape(machine.drives) + r"([a-z])(?:/(.*))?", text, re.DOTALL)
+    slashed = text.replace("\\", "/")  # Python on Windows turns them around
+    found = re.fullmatch(re.escape(machine.drives) + r"([a-z])(?:/(.*))?", slashed, re.DOTALL)
     if found is not None:
         return f"{found[1].upper()}:\\" + (found[2] or "").replace("/", "\\")
-    if not text.startswith("/"):
+    if not slashed.startswith("/"):
         return text
     if not machine.distribution:
         hint = r"Write it as \\wsl.localhost\DISTRIBUTION\..., such as \\wsl.localhost\Ubuntu\home\me\ComfyUI."
         raise _unreachable(text, "it does not say in which WSL distribution it lies", hint)
-    return f"\\\\wsl.localhost\\{machine.distribution}" + text.replace("/", "\\")
+    return f"\\\\wsl.localhost\\{machine.distribution}" + slashed.replace("/", "\\")
 
 
 def _from_unc(text: str, unc: Unc, machine: Machine) -> str:

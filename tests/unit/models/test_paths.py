@@ -42,6 +42,7 @@ BESIDE = Machine(System.WINDOWS, "Ubuntu")
         (r"\\wsl.localhost\Ubuntu\home", WINDOWS, r"\\wsl.localhost\Ubuntu\home"),
         (r"\\server\share\models", WINDOWS, r"\\server\share\models"),
         ("/mnt/c/ComfyUI/models", WINDOWS, r"C:\ComfyUI\models"),
+        (r"\mnt\c\ComfyUI", WINDOWS, r"C:\ComfyUI"),
         ("/mnt/c", WINDOWS, "C:\\"),
         ("/home/me/ComfyUI", BESIDE, r"\\wsl.localhost\Ubuntu\home\me\ComfyUI"),
         ("models", WINDOWS, "models"),

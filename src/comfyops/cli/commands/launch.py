@@ -1,0 +1,124 @@
+"""`comfyops launch`: the ComfyUI of this machine with its models, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comfyops import config
+from comfyops.cli.options import Json, settings, wait_for
+from comfyops.cli.output import Result, emit, failed, say
+from comfyops.deploy.launch import START_SECONDS, LaunchPlan, Running, running
+from comfyops.deploy.python import ask, find_python
+from comfyops.deploy.spec import LOOPBACK, LaunchSpec, spec
+from comfyops.errors import LaunchError
+from comfyops.models import places
+from comfyops.models.places import Place
+
+app = typer.Typer(add_completion=False)
+
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+ComfyUIPath = Annotated[
+    str | None, typer.Option("--comfyui-path", help="Folder of ComfyUI, else COMFYOPS_COMFYUI_PATH, else searched for.")
+]
+Python = Annotated[
+    Path | None, typer.Option("--python", help="Python (or its environment) to run ComfyUI with, if not its own.")
+]
+
+
+@app.command()
+def launch(
+    extra: Annotated[list[str] | None, typer.Argument(help="After --: further arguments for ComfyUI.")] = None,
+    comfyui_path: ComfyUIPath = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8188,
+    listen: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = LOOPBACK,
+    cors: Annotated[
+        list[str] | None, typer.Option("--cors", help="Origin whose pages may call it, or * for all.")
+    ] = None,
+    no_models: Annotated[bool, typer.Option("--no-models", help="Neither check nor fetch models first.")] = False,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="Models to have: a set's or an official template's name.")
+    ] = None,
+    python: Python = None,
+    start_timeout: Annotated[float, typer.Option(min=1, help="Seconds until ComfyUI must answer.")] = START_SECONDS,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing of ComfyUI's own output.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be started, and start nothing.")] = False,
+    as_json: Json = False,
+) -> Result | None:
+    """Check and fetch the required models, then run ComfyUI with its own Python until Ctrl-C.
+
+    Without a GPU that its Python sees, ComfyUI computes on the processor (--cpu).
+    """
+    place = places.find(comfyui_path or settings().comfyui_path)
+    wanted = spec(listen, port, cors or [], extra or [])
+    plan = wait_for(planned(place, wanted, python))
+    if dry_run:
+        return Result("launch", described(plan), [escape(" ".join(plan.command))], [_device(plan)])
+    wait_for(_serve(plan, start_timeout, quiet=quiet or as_json, as_json=as_json))
+    return None
+
+
+async def planned(place: Place, wanted: LaunchSpec, python: Path | None) -> LaunchPlan:
+    """What would be started: ComfyUI's Python is found and asked what it sees.
+
+    Raises MissingFileError, LaunchError.
+    """
+    facts = await ask(find_python(place.root, python), place.root, config.environment_of_children())
+    log = settings().home.expanduser() / "logs" / f"comfyui-{wanted.port}.log"
+    return LaunchPlan(place.root, facts, wanted, log)
+
+
+def described(plan: LaunchPlan) -> dict[str, object]:
+    """A plan as data."""
+    return {
+        "url": plan.spec.url,
+        "comfyui_path": plan.root,
+        "command": plan.command,
+        "python": plan.python,
+        "log": plan.log,
+        "open_to_others": plan.spec.is_open,
+    }
+
+
+def show_line(line: str) -> None:
+    """Print a line of ComfyUI's own output, on stderr."""
+    say(f"[dim]{escape(_COLOURS.sub('', line))}[/]")
+
+
+async def _serve(plan: LaunchPlan, start_timeout: float, *, quiet: bool, as_json: bool) -> None:
+    say(_device(plan))
+    if plan.spec.is_open:
+        say("[yellow]other machines can reach it, and it asks nobody who they are[/]")
+    environment = config.environment_of_children()
+    shown = None if quiet else show_line
+    async with running(plan, environment, on_line=shown, start_seconds=start_timeout) as comfyui:
+        if as_json:
+            data = {**described(plan), "version": comfyui.version, "pid": comfyui.process.pid}
+            emit(Result("launch", data), as_json=True)
+        say(f"ComfyUI {comfyui.version} answers at {comfyui.url} after {comfyui.seconds:.1f} s (stop it with Ctrl-C)")
+        await _until_stopped(comfyui, as_json=as_json)
+    say("ComfyUI has stopped")
+
+
+async def _until_stopped(comfyui: Running, *, as_json: bool) -> None:
+    """Wait for its end or ours; being stopped is the way in which a server is meant to end."""
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await comfyui.wait()
+    except LaunchError as error:
+        if not as_json:
+            raise
+        raise typer.Exit(failed(error, as_json=False)) from error  # stdout has its one envelope
+
+
+def _device(plan: LaunchPlan) -> str:
+    python = plan.python
+    where = f"on {python.device_name}" if python.has_gpu else "on the processor: its Python sees no GPU"
+    return escape(f"ComfyUI in {plan.root}, Python {python.version} with PyTorch {python.torch}, {where}")

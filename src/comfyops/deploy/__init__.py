@@ -1,0 +1,1 @@
+"""Starting ComfyUI on this machine with its own Python, and stopping it."""

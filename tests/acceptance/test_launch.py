@@ -1,0 +1,181 @@
+"""`comfyops launch`: a stand-in for ComfyUI started, listened to, stopped; by the installed command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.processes import COMMAND, Done, comfyops, ended, environment, get, stopped, wait_until
+from tests.fake_comfyui import free_port, installation
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    installation(tmp_path / "ComfyUI")
+    return tmp_path
+
+
+@contextmanager
+def launched(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The command while the block runs; ended at its end."""
+    variables = environment(COMFYOPS_HOME=str(folder / "home"), COMFYOPS_TOKEN="secret-token")
+    arguments = [COMMAND, "launch", "--no-models", "--comfyui-path", "ComfyUI", *options]
+    with subprocess.Popen(
+        arguments, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def announced(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the command says once ComfyUI answers."""
+    assert process.stdout is not None
+    text = ""
+    while not text.endswith("\n}\n"):
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        text += line
+    return json.loads(text)["data"]
+
+
+def failing(folder: Path, *options: str) -> Done:
+    return comfyops(
+        *("launch", "--no-models", "--comfyui-path", "ComfyUI", *options),
+        folder=folder,
+        variables={"COMFYOPS_HOME": str(folder / "home")},
+    )
+
+
+def log_of(folder: Path, port: int) -> str:
+    return (folder / "home" / "logs" / f"comfyui-{port}.log").read_text()
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_it_answers_then_is_stopped_by_either_signal(folder: Path, by: signal.Signals) -> None:
+    port = free_port()
+    with launched(folder, "--port", str(port), "--cors", "http://localhost:3000", "--json", "--", "--noise", "3") as it:
+        data = announced(it)
+        assert data["url"] == f"http://127.0.0.1:{port}" and data["version"] == "0.0.test"
+        assert get(data["url"] + "/system_stats")["system"]["comfyui_version"] == "0.0.test"
+        done = stopped(it, by)
+    assert (done.code, done.out) == (0, "") and "Traceback" not in done.err
+    wait_until(lambda: gone(data["pid"]))
+    log = log_of(folder, port)
+    assert "noise 2" in log and log.endswith("Stopped server\n") and "secret-token" not in log
+    assert '"--enable-cors-header", "http://localhost:3000", "--cpu"' in log
+
+
+def test_its_output_is_shown_and_more_than_a_pipe_holds_is_drained(folder: Path) -> None:
+    with launched(folder, "--port", str(free_port()), "--", "--noise", "3000") as it:
+        assert it.stderr is not None
+        shown = []
+        for line in it.stderr:
+            shown.append(line)
+            if "stop it with Ctrl-C" in line:
+                break
+        assert sum(line.startswith("noise") for line in shown) == 3000
+        assert stopped(it, signal.SIGINT).code == 0
+
+
+def test_the_device_is_judged_by_its_python(tmp_path: Path) -> None:
+    installation(tmp_path / "portable" / "ComfyUI", gpu=True)
+    done = comfyops("launch", "--comfyui-path", "portable", "--dry-run", "--json", folder=tmp_path)
+    assert "--cpu" not in done.data["command"] and done.data["python"]["device_name"] == "Test GPU"
+
+
+def test_a_port_in_use_is_said_before_anything_is_started(folder: Path) -> None:
+    port = str(free_port())
+    with launched(folder, "--port", port, "--json") as it:
+        announced(it)
+        done = failing(folder, "--port", port)
+        done.failed_with(
+            "port_in_use", f"Port {port} is in use by a ComfyUI 0.0.test", f"--server http://127.0.0.1:{port}"
+        )
+        assert stopped(it, signal.SIGTERM).code == 0
+
+
+@pytest.mark.parametrize(
+    ("fail", "words"),
+    [
+        ("module", ["exit code 1", "lacks a_module_that_is_not_there", "requirements.txt"]),
+        ("exit", ["exit code 3", "something is wrong", "comfyui-"]),
+    ],
+)
+def test_one_that_does_not_start_is_said_with_its_last_words(folder: Path, fail: str, words: list[str]) -> None:
+    done = failing(folder, "--quiet", "--port", str(free_port()), "--", "--fail", fail)
+    done.failed_with("launch", "ended before it answered", *words)
+
+
+def test_one_that_never_answers_is_given_up_and_stopped(folder: Path) -> None:
+    done = failing(folder, "--quiet", "--start-timeout", "1", "--port", str(free_port()), "--", "--fail", "silent")
+    done.failed_with("launch", "did not answer", "within 1 s")
+
+
+def test_one_that_dies_later_is_said(folder: Path) -> None:
+    for options in ((), ("--json",)):
+        with launched(folder, *options, "--port", str(free_port())) as it:
+            assert it.stderr is not None
+            assert any("stop it with Ctrl-C" in line for line in it.stderr)
+            os.kill(int(children(it.pid)[0]), signal.SIGKILL)
+            done = ended(it)
+        assert done.code == 1 and "error (launch): ComfyUI ended by itself (signal 9)" in done.err, done
+        assert done.out.count('"schema"') == len(options)
+
+
+def test_nothing_that_it_started_stays(folder: Path) -> None:
+    with launched(folder, "--port", str(free_port()), "--json", "--", "--child", "child.pid") as it:
+        announced(it)
+        child = int((folder / "ComfyUI" / "child.pid").read_text())
+        assert not gone(child)
+        assert stopped(it, signal.SIGINT).code == 0
+    wait_until(lambda: gone(child))
+
+
+def test_ctrl_c_before_it_answers_stops_it(folder: Path) -> None:
+    port = free_port()
+    with launched(folder, "--port", str(port), "--", "--fail", "silent") as it:
+        wait_until(lambda: (folder / "home").is_dir() and "arguments" in log_of(folder, port))
+        pid = int(children(it.pid)[0])
+        done = stopped(it, signal.SIGINT)
+    assert done.code == 130 and done.err.splitlines()[-1] == "interrupted"
+    wait_until(lambda: gone(pid))
+
+
+def test_bad_wishes_are_refused(folder: Path) -> None:
+    failing(folder, "--cors", "localhost").failed_with("usage", "no origin", exit_code=2)
+    failing(folder, "--", "--port", "1").failed_with("usage", "must not stand after --", exit_code=2)
+    failing(folder, "--listen", "203.0.113.7").failed_with("usage", "Nothing can listen on", exit_code=2)
+    failing(folder, "--python", "gone").failed_with("file_missing", "no Python at gone")
+    comfyops("launch", "--comfyui-path", "nowhere", folder=folder).failed_with("file_missing", "nowhere is no folder")
+
+
+def test_one_that_nobody_names_is_searched_for(tmp_path: Path) -> None:
+    installation(tmp_path / "comfyui_portable" / "ComfyUI")
+    done = comfyops("launch", "--dry-run", "--json", folder=tmp_path)
+    assert done.data["comfyui_path"] == str(tmp_path / "comfyui_portable" / "ComfyUI")
+    done = comfyops("launch", "--dry-run", folder=tmp_path / "comfyui_portable", variables={"HOME": str(tmp_path)})
+    assert done.code == 0
+    nothing = comfyops("launch", "--dry-run", folder=Path("/"), variables={"HOME": str(tmp_path)})
+    nothing.failed_with("file_missing", "--comfyui-path")
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is no more."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
