@@ -81,12 +81,13 @@ class AdvancedWorkflowRouter:
         strategy: RoutingStrategy = RoutingStrategy.BALANCED,
         backend: Backend | None = None,
     ) -> RoutingDecision:
-        """The workflow to take. Without a backend, what a server has is not looked at.
+        """The workflow to take; the parameter `workflow` may name one. Without a backend, no server is looked at.
 
-        Raises WorkflowExecutionError where none can; `details["refused"]` says why for each.
+        Raises WorkflowExecutionError where none can; `details["refused"]` says why for each. Raises UsageError for a
+        named one that is not registered.
         """
         facts = await self._facts(backend) if backend is not None else ServerFacts()
-        candidates = [await self._candidate(key, request, facts) for key in self._registry.keys]
+        candidates = [await self._candidate(key, request, facts) for key in self._keys(request)]
         turn = (request.kind, request.needs())
         decision = choose(candidates, self._strategy(strategy), self._turns[turn])
         if decision is None:
@@ -112,6 +113,13 @@ class AdvancedWorkflowRouter:
                 self._asked_at = time.monotonic()
                 self._asked = (backend, await server_facts(backend))
             return self._asked[1]
+
+    def _keys(self, request: WorkflowRequest) -> tuple[str, ...]:
+        named = request.parameters.get("workflow")
+        if named is None:
+            return self._registry.keys
+        self._registry.instance(str(named))
+        return (str(named),)
 
     def _strategy(self, strategy: RoutingStrategy | str) -> RoutingStrategy:
         wanted = RoutingStrategy(strategy)

@@ -30,7 +30,7 @@ _READ = frozenset(
     (
         *("prompt", "negative_prompt", "seed", "width", "height", "images", "keyframes", "conditioning_image"),
         *("video", "video_frames", "mask", "masks", "mask_blur", "mask_feather", "mask_invert", "use_multi_stage"),
-        *("alpha_mode", "alpha_threshold", "recipe", "model", "resilient"),
+        *("alpha_mode", "alpha_threshold", "recipe", "model", "resilient", "workflow"),
     )
 )
 

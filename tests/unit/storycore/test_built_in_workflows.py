@@ -200,6 +200,17 @@ async def test_arrays_are_pictures_and_masks_anywhere(manager):
     assert any("output_format" in remark for remark in moved.metadata["warnings"])
 
 
+async def test_a_request_may_name_its_workflow(manager):
+    for key in ("video/hunyuan_video", "video/wan_video"):
+        result = await manager.execute_workflow(wish("TEXT_TO_VIDEO", parameters={"workflow": key}))
+        assert result.success and result.metadata["workflow"] == key
+        assert not any("not used" in remark for remark in result.metadata["warnings"])
+    gone = await manager.execute_workflow(wish("TEXT_TO_VIDEO", parameters={"workflow": "video/none"}))
+    assert not gone.success and "video/none" in gone.error_message
+    unable = await manager.execute_workflow(wish("ALPHA_VIDEO", parameters={"workflow": "video/hunyuan_video"}))
+    assert not unable.success and "ALPHA_VIDEO" in unable.error_message
+
+
 async def test_pictures_are_made_too(manager):
     request = WorkflowRequest("a boat", "image", capabilities=["TEXT_TO_IMAGE"], output_resolution=(128, 64))
     result = await manager.execute_workflow(request)
