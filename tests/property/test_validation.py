@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from comfyops.errors import ComfyOpsError
 from comfyops.workflows import api_format, inputs
+from comfyops.workflows.checks.server import check
 from comfyops.workflows.node_types import shipped
 from comfyops.workflows.problems import Severity
-from comfyops.workflows.server_checks import check
 from comfyops.workflows.validate import report, validate
 from tests.property.strategies import good_graphs, graphs
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from comfyops.errors import InputError
 from comfyops.workflows import api_format
-from comfyops.workflows.custom_checks import FileExists
+from comfyops.workflows.checks.custom import FileExists
+from comfyops.workflows.checks.inputs import Fault
+from comfyops.workflows.checks.server import Verdict, check
 from comfyops.workflows.graph import Graph
-from comfyops.workflows.input_checks import Fault
 from comfyops.workflows.node_types import NodeTypes
-from comfyops.workflows.server_checks import Verdict, check
 
 SENSITIVE = ("auth_token_comfy_org", "api_key_comfy_org")
 """Keys of extra_data that the server takes out before it shows a prompt to anybody."""

@@ -35,9 +35,9 @@ from comfyops.backends.watching import lost
 from comfyops.errors import OutputGoneError, RejectedError
 from comfyops.support.files import safe_path, write_bytes
 from comfyops.workflows import api_format
+from comfyops.workflows.checks.server import Verdict, check
 from comfyops.workflows.graph import Graph, Node
 from comfyops.workflows.node_types import NodeTypes, shipped
-from comfyops.workflows.server_checks import Verdict, check
 
 
 @dataclass

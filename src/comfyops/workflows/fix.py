@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from comfyops.workflows.checks.inputs import InputCheck
 from comfyops.workflows.graph import Graph, Node
-from comfyops.workflows.input_checks import InputCheck
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.repairs import classes, links, names, outputs, values
 from comfyops.workflows.repairs.bench import Bench, declared, fault_of, word

@@ -10,7 +10,7 @@ from pathlib import Path
 from comfyops.errors import MissingExtraError, MissingFileError, UnknownTemplateError
 from comfyops.support.files import read_bytes
 from comfyops.workflows import templates
-from comfyops.workflows.explain import nearest
+from comfyops.workflows.nearest import nearest
 from comfyops.workflows.templates import ENGLISH, Template
 
 ANY = "any"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from comfyops.workflows import node_types
-from comfyops.workflows.custom_checks import FileExists
-from comfyops.workflows.explain import nearest
+from comfyops.workflows.checks.custom import FileExists
 from comfyops.workflows.graph import Graph, Node
+from comfyops.workflows.nearest import nearest
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.packs import pack_of
 from comfyops.workflows.problems import Problem, Severity

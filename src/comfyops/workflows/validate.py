@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from comfyops.workflows.cautions import cautions
-from comfyops.workflows.custom_checks import FileExists
-from comfyops.workflows.dangers import dangers, request_problems
-from comfyops.workflows.explain import problems_of, refusal
+from comfyops.workflows.checks.cautions import cautions
+from comfyops.workflows.checks.custom import FileExists
+from comfyops.workflows.checks.dangers import dangers, request_problems
+from comfyops.workflows.checks.explain import problems_of, refusal
+from comfyops.workflows.checks.server import Verdict, check
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
-from comfyops.workflows.server_checks import Verdict, check
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from comfyops.errors import WorkflowFormatError
 from comfyops.workflows import api_format, node_types
+from comfyops.workflows.checks.server import check
 from comfyops.workflows.diff import diff
 from comfyops.workflows.formatting import api_text, formatted, merged, natural, renumbered, ui_text
 from comfyops.workflows.graph import Graph
-from comfyops.workflows.server_checks import check
 from tests.unit.workflows.builders import sd15
 from tests.unit.workflows.damage import damaged, types
 from tests.unit.workflows.test_diff import shuffled

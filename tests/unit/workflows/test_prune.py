@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyops.workflows import api_format, node_types
+from comfyops.workflows.checks.server import check
 from comfyops.workflows.prune import prune
-from comfyops.workflows.server_checks import check
 from comfyops.workflows.validate import report
 from tests.unit.workflows.builders import sd15
 from tests.unit.workflows.damage import damaged, types

@@ -14,7 +14,7 @@ from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Versi
 from comfyops.cli.output import Result
 from comfyops.errors import UnknownClassError
 from comfyops.support.files import write_text
-from comfyops.workflows.explain import nearest
+from comfyops.workflows.nearest import nearest
 from comfyops.workflows.node_types import InputType, NodeType, NodeTypes, dump_snapshot, without_prose
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at the classes of nodes a server has.")

@@ -11,12 +11,12 @@ from typing import Any
 
 from comfyops.errors import UnknownInputError
 from comfyops.workflows.api_format import from_value
-from comfyops.workflows.explain import nearest
 from comfyops.workflows.graph import Graph, Value
 from comfyops.workflows.inputs import addresses, values
 from comfyops.workflows.inputs.naming import named
 from comfyops.workflows.inputs.tracing import Place
 from comfyops.workflows.inputs.workflow_input import UPLOADS, Encoding, InputKind, WorkflowInput
+from comfyops.workflows.nearest import nearest
 from comfyops.workflows.node_types import NodeTypes
 
 __all__ = ["UPLOADS", "Encoding", "InputKind", "WorkflowInput", "apply", "find", "resolve", "schema"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from comfyops.errors import InvalidValueError
 from comfyops.workflows.dynamic_inputs import expand
-from comfyops.workflows.explain import nearest_choice
 from comfyops.workflows.graph import Graph, Value
 from comfyops.workflows.inputs.tracing import Place
 from comfyops.workflows.inputs.workflow_input import Encoding, WorkflowInput
+from comfyops.workflows.nearest import nearest_choice
 from comfyops.workflows.node_types import InputType, NodeTypes
 
 _WORDS = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false", "STRING": "a text"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from comfyops.workflows.custom_checks import MODERN_CHECKS, OLDER_CHECKS
+from comfyops.workflows.checks.custom import MODERN_CHECKS, OLDER_CHECKS
+from comfyops.workflows.checks.inputs import CheckError, Fault, InputCheck, types_match
+from comfyops.workflows.checks.server import prepared
 from comfyops.workflows.dynamic_inputs import expand
 from comfyops.workflows.graph import Graph, Link, Node, Value
-from comfyops.workflows.input_checks import CheckError, Fault, InputCheck, types_match
 from comfyops.workflows.node_types import DYNAMIC_TYPES, InputType, NodeType, NodeTypes, input_type
 from comfyops.workflows.repairs.proposal import Proposal
-from comfyops.workflows.server_checks import prepared
 
 MOST_SEARCHES = 2000
 """Searches through the whole graph for another source of a link; after that links are only looked at on the spot."""

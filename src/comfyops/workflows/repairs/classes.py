@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from comfyops.workflows.explain import nearest
+from comfyops.workflows.checks.inputs import types_match
 from comfyops.workflows.graph import Link, Node, Value
-from comfyops.workflows.input_checks import types_match
+from comfyops.workflows.nearest import nearest
 from comfyops.workflows.node_types import AUTOGROW, DYNAMIC_TYPES, NodeType
 from comfyops.workflows.repairs.bench import ANYTHING, Bench, fits
 from comfyops.workflows.repairs.proposal import Change, Kind, Proposal, Proposals, change_class, with_inputs

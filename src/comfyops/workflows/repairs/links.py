@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from comfyops.workflows.checks.inputs import InputCheck, link_parts, types_match
 from comfyops.workflows.graph import Graph, Link, Node
-from comfyops.workflows.input_checks import InputCheck, link_parts, types_match
 from comfyops.workflows.repairs.bench import ANYTHING, Bench, declared, word
 from comfyops.workflows.repairs.proposal import Proposal, Proposals, drop_input, set_input
 from comfyops.workflows.repairs.values import default_of

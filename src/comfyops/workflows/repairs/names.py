@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from comfyops.workflows.checks.inputs import InputCheck
 from comfyops.workflows.graph import Node
-from comfyops.workflows.input_checks import InputCheck
 from comfyops.workflows.node_types import AUTOGROW, NodeType
 from comfyops.workflows.repairs.bench import Bench, declared, fits
 from comfyops.workflows.repairs.proposal import Proposals, rename_input

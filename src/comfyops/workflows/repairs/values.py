@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from comfyops.workflows.explain import nearest
+from comfyops.workflows.checks.inputs import Fault, InputCheck, unwrapped
 from comfyops.workflows.graph import Node, Value
-from comfyops.workflows.input_checks import Fault, InputCheck, unwrapped
+from comfyops.workflows.nearest import nearest
 from comfyops.workflows.node_types import DYNAMIC_COMBO, NodeType
 from comfyops.workflows.repairs.bench import Bench, declared, fault_of, word
 from comfyops.workflows.repairs.proposal import Proposals, set_input

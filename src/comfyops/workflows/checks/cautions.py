@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from comfyops.workflows.custom_checks import MODERN_CHECKS
+from comfyops.workflows.checks.custom import MODERN_CHECKS
 from comfyops.workflows.dynamic_inputs import expand
-from comfyops.workflows.explain import nearest, nearest_choice
 from comfyops.workflows.graph import Graph, Node, Value
+from comfyops.workflows.nearest import nearest, nearest_choice
 from comfyops.workflows.node_types import DYNAMIC_COMBO, InputType, NodeType, NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 

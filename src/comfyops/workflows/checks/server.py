@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from comfyops.workflows.api_format import NO_INPUTS, from_value
-from comfyops.workflows.custom_checks import MODERN_CHECKS, OLDER_CHECKS, CheckCrash, CustomCheck, FileExists
+from comfyops.workflows.checks.custom import MODERN_CHECKS, OLDER_CHECKS, CheckCrash, CustomCheck, FileExists
+from comfyops.workflows.checks.inputs import CheckError, Fault, InputCheck, link_parts, types_match, unwrapped
 from comfyops.workflows.dynamic_inputs import expand
 from comfyops.workflows.graph import Graph, Link, Node, Value
-from comfyops.workflows.input_checks import CheckError, Fault, InputCheck, link_parts, types_match, unwrapped
 from comfyops.workflows.node_types import InputType, NodeType, NodeTypes
 from comfyops.workflows.replacements import ReplacementCrash, replace_classes
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from comfyops.workflows.checks.inputs import Fault, link_parts
 from comfyops.workflows.graph import Graph, Node, Value
-from comfyops.workflows.input_checks import Fault, link_parts
+from comfyops.workflows.nearest import nearest, nearest_choice
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 
@@ -43,28 +43,6 @@ def refusal(fault: Fault, graph: Graph, types: NodeTypes) -> Iterator[Problem]:
             near = nearest(node.class_type, types)
             words = f"the server has no class {node.class_type!r}{_instead(near)}."
             yield _error(node, "", "unknown_class", words, near)
-
-
-def nearest(value: object, known: Iterable[object], count: int = 3) -> tuple[str, ...]:
-    """The known values most like this one, best first; names that differ in case or folder come before others."""
-    word = str(value)
-    names = {str(item): None for item in known}
-    folded: dict[str, str] = {}
-    for name in names:
-        folded.setdefault(_fold(name), name)
-    exact = folded.get(_fold(word))
-    close = difflib.get_close_matches(_fold(word), folded, n=count, cutoff=0.6)
-    found = dict.fromkeys(([exact] if exact else []) + [folded[name] for name in close])
-    return tuple(found)[:count]
-
-
-def nearest_choice(value: object, choices: Sequence[object]) -> tuple[str, ...]:
-    """The choices most like this value; where none is, the first three."""
-    return nearest(value, choices) or tuple(map(str, choices[:3]))
-
-
-def _fold(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2].casefold()
 
 
 def _error(node: Node, name: str, code: str, words: str, suggestions: tuple[str, ...] = ()) -> Problem:
