@@ -81,7 +81,7 @@ def codes_in_source() -> set[str]:
     """The codes that `workflows` gives to problems: third argument of Problem and of _error, first of Fault."""
     places = {"Problem": 2, "_error": 2, "Fault": 0}
     found: set[str] = set()
-    for file in (ROOT / "src" / "comfyops" / "workflows").glob("*.py"):
+    for file in (ROOT / "src" / "comfyops" / "workflows").rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in places:
                 found |= _texts(call.args[places[call.func.id]], file)
