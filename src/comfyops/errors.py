@@ -39,6 +39,7 @@
      │   ├─ UpstreamChangedError   the source now has another file than the pinned one
      │   ├─ GatedModelError        its source gives it only to those who have asked
      │   ├─ UntrustedSourceError   an address that is not allowed
+     │   ├─ UnsafeModelError       a model that may run code when it is loaded
      │   └─ DownloadCancelledError somebody cancelled the download
      ├─ LaunchError                a ComfyUI on this machine could not be started
      │   └─ PortInUseError         something else listens there
@@ -330,6 +331,13 @@ class UntrustedSourceError(ModelError):
 
     code = "untrusted_source"
     hint = "Allow the host in the settings if you trust it."
+
+
+class UnsafeModelError(ModelError):
+    """A model that may run code when it is loaded."""
+
+    code = "unsafe_model"
+    hint = "Take the model as safetensors; where you trust its maker, allow it with --allow-pickle."
 
 
 class DownloadCancelledError(ModelError):

@@ -111,6 +111,14 @@ def safe_path(folder: Path, *parts: str) -> Path:
     return path
 
 
+def safe_name(name: str) -> str:
+    """A name that came from elsewhere and stands for one file or folder.
+
+    Raises UnsafeNameError for names that mean something else, or that some file system would not take.
+    """
+    return _checked(name, name)
+
+
 def _checked(name: str, whole: str) -> str:
     bad = name in (".", "..") or "\\" in name or ":" in name or any(ord(char) < 32 for char in name)
     if bad or _WINDOWS_DEVICES.fullmatch(name) or name != name.strip(" ") or len(name.encode()) > _MAX_NAME:

@@ -1,0 +1,213 @@
+"""One model of a catalog: what it is called, where it belongs, where it comes from, and what its bytes must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from comfyops.errors import CatalogError, UnsafeNameError
+from comfyops.models.folders import EXTENSIONS, canonical
+from comfyops.support.files import safe_name
+
+ENDINGS = EXTENSIONS | {".gguf", ".onnx", ".yaml", ".json"}
+"""Endings that a model's file may have; anything else is no model, and is never written among them."""
+
+CARD_SIZES = (8, 12, 16, 24, 32, 48, 80)
+"""Sizes of graphics cards in GB, for `vram_class`."""
+
+_FIELDS = frozenset(
+    {
+        "file",
+        "folder",
+        "url",
+        "urls",
+        "size",
+        "sha256",
+        "licence",
+        "gated",
+        "required_in",
+        "optional_in",
+        "page",
+        "note",
+    }
+)
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model file.
+
+    `folder` is ComfyUI's present name of the folder, `file` the name below it as nodes know it (may hold "/"). `urls`
+    are addresses of the same file, best first. `size` (bytes), `sha256` (64 hex digits), `licence` and `gated` are None
+    where nobody is known to have said; the source is asked then. `required_in` and `optional_in` name groups.
+    """
+
+    folder: str
+    file: str
+    urls: tuple[str, ...] = ()
+    size: int | None = None
+    sha256: str | None = None
+    licence: str | None = None
+    gated: bool | None = None
+    required_in: tuple[str, ...] = ()
+    optional_in: tuple[str, ...] = ()
+    page: str | None = None
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        """What identifies it: folder and file."""
+        return f"{self.folder}/{self.file}"
+
+    @property
+    def name(self) -> str:
+        """Its short name: the file's, without folders and ending."""
+        return PurePosixPath(self.file).stem
+
+    @property
+    def vram_class(self) -> int | None:
+        """GB of the smallest usual card that holds these weights whole, with a tenth to spare; None where the size is
+        not known or no card does. ComfyUI runs larger ones too, part by part and slower.
+        """
+        if self.size is None:
+            return None
+        return next((card for card in CARD_SIZES if self.size * 1.1 <= card * 10**9), None)
+
+    def with_facts(self, size: int | None, sha256: str | None) -> ModelEntry:
+        """The entry with size and hash where it has none."""
+        return replace(self, size=self.size if self.size is not None else size, sha256=self.sha256 or sha256)
+
+
+def merged(first: ModelEntry, second: ModelEntry) -> ModelEntry:
+    """Two entries of one file as one: the first counts where both say something; every address and group is kept."""
+    same = {_place(url) for url in first.urls}
+    required = tuple(dict.fromkeys(first.required_in + second.required_in))
+    optional = dict.fromkeys(first.optional_in + second.optional_in)
+    return replace(
+        first.with_facts(second.size, second.sha256),
+        urls=first.urls + tuple(url for url in second.urls if _place(url) not in same),
+        licence=first.licence or second.licence,
+        gated=first.gated if first.gated is not None else second.gated,
+        required_in=required,
+        optional_in=tuple(name for name in optional if name not in required),
+        page=first.page or second.page,
+        note=first.note or second.note,
+    )
+
+
+def parse(data: Any, where: str) -> ModelEntry:
+    """An entry from JSON or YAML.
+
+    Raises CatalogError naming what is wrong with it, UnsafeNameError for a name that would leave the models folder.
+    """
+    if not isinstance(data, Mapping):
+        raise CatalogError(f"{where}: a model is an object with at least 'file' and 'folder'.")
+    unknown = sorted(str(name) for name in data if name not in _FIELDS)
+    if unknown:
+        raise CatalogError(f"{where}: {unknown[0]!r} is no field of a model; there are {', '.join(sorted(_FIELDS))}.")
+    urls = data.get("urls") or ([data["url"]] if data.get("url") else [])
+    entry = ModelEntry(
+        folder=_folder(_text(data, "folder", where), where),
+        file=_file(_text(data, "file", where), where),
+        urls=tuple(normal_url(item) for item in _texts(urls, "urls", where)),
+        size=_size(data.get("size"), where),
+        sha256=_sha256(data.get("sha256"), where),
+        licence=_optional(data, "licence", str, where),
+        gated=_optional(data, "gated", bool, where),
+        required_in=_texts(data.get("required_in") or [], "required_in", where),
+        optional_in=_texts(data.get("optional_in") or [], "optional_in", where),
+        page=_optional(data, "page", str, where),
+        note=_optional(data, "note", str, where) or "",
+    )
+    return entry
+
+
+def written(entry: ModelEntry) -> dict[str, Any]:
+    """What `parse` reads back as the same entry; fields that say nothing are left out."""
+    data = {
+        "folder": entry.folder,
+        "file": entry.file,
+        "urls": list(entry.urls),
+        "size": entry.size,
+        "sha256": entry.sha256,
+        "licence": entry.licence,
+        "gated": entry.gated,
+        "required_in": list(entry.required_in),
+        "optional_in": list(entry.optional_in),
+        "page": entry.page,
+        "note": entry.note,
+    }
+    return {name: value for name, value in data.items() if value not in (None, "", [])}
+
+
+def normal_url(url: str) -> str:
+    """The address of the file itself: what people copy from a page shows the file (`/blob/`) or asks for a dialog."""
+    parts = urlsplit(url.strip())
+    if parts.netloc.lower() in ("huggingface.co", "hf.co", "www.huggingface.co"):
+        path = parts.path.replace("/blob/", "/resolve/", 1)
+        return f"https://huggingface.co{path}"
+    return url.strip()
+
+
+def _place(url: str) -> str:
+    """The address without its revision: the same file at another commit is no second source."""
+    return re.sub(r"/resolve/[^/]+/", "/resolve/", url, count=1)
+
+
+def _folder(name: str, where: str) -> str:
+    if not _FOLDER.fullmatch(name):
+        raise UnsafeNameError(f"{where}: {name[:80]!r} is no name of a models folder.", name=name)
+    return canonical(name)
+
+
+def _file(name: str, where: str) -> str:
+    parts = name.split("/")
+    if not all(parts):
+        raise UnsafeNameError(f"{where}: {name[:120]!r} is no name of a file below a models folder.", name=name)
+    for part in parts:
+        safe_name(part)
+    if PurePosixPath(name).suffix.lower() not in ENDINGS:
+        raise CatalogError(f"{where}: {name[:120]!r} has no ending of a model file, such as .safetensors.")
+    return name
+
+
+def _text(data: Mapping[str, Any], field: str, where: str) -> str:
+    value = data.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise CatalogError(f"{where}: {field!r} is missing or no text.")
+    return value.strip()
+
+
+def _texts(value: Any, field: str, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise CatalogError(f"{where}: {field!r} is no list of texts.")
+    return tuple(value)
+
+
+def _optional(data: Mapping[str, Any], field: str, kind: type[Any], where: str) -> Any:
+    value = data.get(field)
+    if value is not None and not isinstance(value, kind):
+        raise CatalogError(f"{where}: {field!r} is no {'text' if kind is str else 'true or false'}.")
+    return value
+
+
+def _size(value: Any, where: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CatalogError(f"{where}: 'size' is no number of bytes.")
+    return value
+
+
+def _sha256(value: Any, where: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _SHA256.fullmatch(value.strip().lower()):
+        raise CatalogError(f"{where}: 'sha256' is not 64 hexadecimal digits.")
+    return value.strip().lower()

@@ -1,0 +1,118 @@
+"""What a model file must look like, seen without reading its weights.
+
+Sources: the safetensors format (8 bytes little-endian length, JSON header, data up to the last offset) and the GGUF
+specification (magic, version, counts). A file cut short or a web page saved as a model is found this way in
+milliseconds, whatever its size.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from comfyops.errors import IntegrityError
+from comfyops.models import pickles
+from comfyops.support.files import storage_error
+
+MOST_HEADER = 100 * 1000 * 1000
+"""Largest header of a safetensors file, in bytes; the format's own limit."""
+
+_GGUF_VERSIONS = (1, 2, 3)
+_MOST_COUNT = 1 << 32
+_PAGES = (b"<!doctype", b"<html", b"<?xml", b'{"error')
+_POINTER = b"version https://git-lfs"
+
+
+def checker(name: str, *, allow_pickle: bool = False) -> Callable[[Path], None]:
+    """What `check` does for a file of this name, wherever it lies meanwhile (a download has another ending)."""
+
+    def check_as(path: Path) -> None:
+        check(path, name, allow_pickle=allow_pickle)
+
+    return check_as
+
+
+def check(path: Path, name: str | None = None, *, allow_pickle: bool = False) -> None:
+    """See that a file is what the ending of its `name` says.
+
+    Raises IntegrityError where it is not, UnsafeModelError for a pickle that may run code (see `pickles`), StorageError
+    where it cannot be read.
+    """
+    ending = Path(name or path).suffix.lower()
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            head = file.read(64)
+            _no_page(path, head, size)
+            file.seek(0)
+            if ending in (".safetensors", ".sft"):
+                _safetensors(path, file, size)
+            elif ending == ".gguf":
+                _gguf(path, head)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    if ending in pickles.ENDINGS:
+        pickles.check(path, ending, allow=allow_pickle)
+
+
+def header_of(file: IO[bytes], size: int) -> dict[str, Any]:
+    """The header of a safetensors file of `size` bytes. Raises ValueError saying what is wrong with it."""
+    start = file.read(8)
+    if len(start) < 8:
+        raise ValueError("it is shorter than any safetensors file")
+    (length,) = struct.unpack("<Q", start)
+    if not 2 <= length <= min(size - 8, MOST_HEADER):
+        raise ValueError(f"its header would be {length} bytes long")
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
+    end = max((_end(item) for name, item in header.items() if name != "__metadata__"), default=0)
+    if 8 + length + end != size:
+        raise ValueError(f"its header speaks of {8 + length + end} bytes, there are {size}")
+    return header
+
+
+def _end(item: Any) -> int:
+    offsets = item.get("data_offsets") if isinstance(item, dict) else None
+    if not (isinstance(offsets, list) and len(offsets) == 2 and all(isinstance(value, int) for value in offsets)):
+        raise ValueError("a tensor of its header has no offsets")
+    if not 0 <= offsets[0] <= offsets[1]:
+        raise ValueError("a tensor of its header ends before it begins")
+    return int(offsets[1])
+
+
+def _safetensors(path: Path, file: IO[bytes], size: int) -> None:
+    try:
+        header_of(file, size)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(path, f"it is no whole safetensors file: {_reason(error)}") from error
+
+
+def _gguf(path: Path, head: bytes) -> None:
+    if len(head) < 24 or head[:4] != b"GGUF":
+        raise _wrong(path, "it does not begin as a GGUF file")
+    version, tensors, values = struct.unpack("<IQQ", head[4:24])
+    if version not in _GGUF_VERSIONS or tensors > _MOST_COUNT or values > _MOST_COUNT:
+        raise _wrong(path, "its beginning is not that of a GGUF file")
+
+
+def _no_page(path: Path, head: bytes, size: int) -> None:
+    start = head.lstrip().lower()
+    if not size:
+        raise _wrong(path, "it is empty")
+    if start.startswith(_PAGES):
+        raise _wrong(path, "it is a web page or an error message, not a model")
+    if start.startswith(_POINTER):
+        raise _wrong(path, "it is a pointer of Git LFS, not the file that it points to")
+
+
+def _wrong(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(f"{path.name} cannot be used: {why}.", path=str(path))
+
+
+def _reason(error: Exception) -> str:
+    return "its header is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)

@@ -1,0 +1,111 @@
+"""Files that a person has already, put where they belong: proven by their hash or size first, linked or copied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from comfyops.errors import IntegrityError, MissingFileError
+from comfyops.models import formats
+from comfyops.models.entry import ModelEntry
+from comfyops.models.stamps import Stamps, hash_file
+from comfyops.models.storage import Storage
+from comfyops.support.files import storage_error, writing
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A model that was put in its place. `linked` says that no second copy of its bytes was made."""
+
+    entry: ModelEntry
+    source: str
+    path: str
+    size: int
+    sha256: str
+    linked: bool
+
+
+def match(path: Path, digest: str, models: Iterable[ModelEntry]) -> ModelEntry | None:
+    """The model that a file is: by its SHA-256, else by its name where nobody has promised that model's hash."""
+    size = path.stat().st_size
+    named = None
+    for entry in models:
+        if entry.sha256 == digest:
+            return entry
+        if entry.sha256 is None and entry.file.rpartition("/")[2] == path.name and entry.size in (None, size):
+            named = entry
+    return named
+
+
+def place(path: Path, entry: ModelEntry, storage: Storage, stamps: Stamps, *, allow_pickle: bool = False) -> Placed:
+    """Put a file in a model's place. The file itself stays where it is.
+
+    Raises IntegrityError where it is not that model, UnsafeModelError, MissingFileError, StorageError, DiskFullError.
+    """
+    try:
+        digest, before = hash_file(path)
+    except OSError as error:
+        raise MissingFileError(f"{path} cannot be read.", path=str(path)) from error
+    _promised(path, entry, digest, before.st_size)
+    formats.check(path, entry.file, allow_pickle=allow_pickle)
+    target = storage.target(entry)
+    linked = target.exists() and target.samefile(path)
+    if not linked:
+        linked = _linked(path, target) or _copied(path, target, digest)
+    stamps.remember(target, target.stat(), digest)
+    return Placed(entry, str(path), str(target), before.st_size, digest, linked)
+
+
+def _promised(path: Path, entry: ModelEntry, digest: str, size: int) -> None:
+    if entry.sha256 is not None and digest != entry.sha256:
+        words = f"{path} is not {entry.id}: its SHA-256 is {digest}, not {entry.sha256}."
+        raise IntegrityError(words, hint="Fetch the model instead.", path=str(path))
+    if entry.size is not None and size != entry.size:
+        words = f"{path} is not {entry.id}: it has {size:,} bytes, not {entry.size:,}."
+        raise IntegrityError(words, hint="Fetch the model instead.", path=str(path))
+
+
+def _linked(path: Path, target: Path) -> bool:
+    """Make a hard link, whole or not at all; False where the file system has none or it is another one."""
+    temporary = target.with_name(f".{target.name[:80]}.{os.getpid()}.link")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        os.link(path.resolve(), temporary)
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _copied(path: Path, target: Path, digest: str) -> bool:
+    """Copy a file, and see that what was copied is what was hashed before; returns False, for "not linked"."""
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        raise storage_error(error, path) from error
+    copied = sha256()
+    with source, writing(target) as file:
+        shutil.copyfileobj(source, _Hashing(file.write, copied.update), _PIECE)
+        if copied.hexdigest() != digest:
+            raise IntegrityError(f"{path} changed while it was copied.", hint="Try again.", path=str(path))
+    return False
+
+
+@dataclass(frozen=True)
+class _Hashing:
+    """A file to write to that tells a hash what was written."""
+
+    to: Callable[[bytes], int]
+    digest: Callable[[bytes], None]
+
+    def write(self, data: bytes) -> int:
+        self.digest(data)
+        return self.to(data)

@@ -1,0 +1,180 @@
+"""Models checked, planned, fetched and placed: the thin shell around `check`, `plan`, sources and transfers.
+
+What sources said and what hashes were computed is remembered beside the models, so that nothing is asked or read twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from comfyops.errors import IntegrityError, ModelError, StorageError
+from comfyops.models import check as checking
+from comfyops.models import facts, formats, importing, lock, places, plan, stamps
+from comfyops.models.catalog import Wanted
+from comfyops.models.check import Finding, State
+from comfyops.models.entry import ModelEntry
+from comfyops.models.lock import Lock, Pin
+from comfyops.models.plan import Blocked, Item, Plan
+from comfyops.models.sources import Web, source_of
+from comfyops.models.sources.local import path_of
+from comfyops.models.storage import Storage
+from comfyops.models.transfer.engine import Transfers
+from comfyops.models.transfer.request import DownloadProgress, FileRequest, FileResult, TransferSettings
+
+Listener = Callable[[DownloadProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one model. `how` is "fetched", "linked", "copied" or "kept" (its bytes were right already)."""
+
+    entry: ModelEntry
+    ok: bool
+    path: str
+    how: str = ""
+    sha256: str | None = None
+    downloaded_bytes: int = 0
+    seconds: float = 0.0
+    trust_on_first_use: bool = False
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass
+class Provision:
+    """Works on one storage. `pinned` is a lock that the models must match."""
+
+    storage: Storage
+    web: Web
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    pinned: Lock = field(default_factory=Lock)
+    allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        self.stamps = stamps.load(self.storage.stamps)
+        self.remembered = lock.remembered(self.storage.known)
+
+    def check(self, wanted: Sequence[Wanted], *, deep: bool = False) -> tuple[Finding, ...]:
+        """Look at the models, asking nobody; see `models.check.check`."""
+        known = [replace(item, entry=self._known(item.entry)) for item in wanted]
+        found = checking.check(known, self.storage, self.stamps, deep=deep)
+        self.stamps.save()
+        return found
+
+    def plan(self, findings: Sequence[Finding], *, force: bool = False, ask: bool = True) -> Plan:
+        """What is to be fetched. With `ask` the sources of files whose size or hash is not known are asked.
+
+        What cannot be had is among the plan's `blocked`; nothing is raised for it.
+        """
+        chosen = plan.wanted(findings, force=force)
+        targets: dict[str, str] = {}
+        blocked: list[Blocked] = []
+        for item in chosen:
+            try:
+                targets[item.entry.id] = str(self.storage.target(item.entry))
+            except ModelError as error:
+                blocked.append(_blocked(item, error))
+        answers = {item.entry.id: item for item in self._answers(chosen) if ask}
+        self._remember({key: item.pin for key, item in answers.items() if item.pin})
+        blocked += [
+            _blocked(item, answers[item.entry.id].error)
+            for item in chosen
+            if item.entry.id in answers and answers[item.entry.id].error is not None
+        ]
+        known = {key: item.entry for key, item in answers.items()}
+        return plan.planned(findings, targets, known, blocked, force=force)
+
+    def fetch(self, items: Sequence[Item], on_progress: Listener | None = None) -> tuple[Outcome, ...]:
+        """Have every file of a plan in its place; outcomes come in the plan's order, nothing is raised for one file.
+
+        Raises NotWritableError, DiskFullError, StorageError where the whole cannot be done.
+        """
+        if items:
+            places.check_writable(self.storage.root)
+        done = {item.entry.id: outcome for item in items if (outcome := self._from_here(item)) is not None}
+        requests = [self._request(item) for item in items if item.entry.id not in done]
+        by_name = {item.entry.id: item for item in items}
+        for result in Transfers(self.transfer).run(requests, on_progress) if requests else ():
+            done[result.request.name] = self._outcome(by_name[result.request.name], result)
+        self.stamps.save()
+        return tuple(done[item.entry.id] for item in items)
+
+    def _known(self, entry: ModelEntry) -> ModelEntry:
+        """The entry with what a lock demands, or else with what its source said before."""
+        if entry.id in self.pinned.pins:
+            return self.pinned.pinned(entry)
+        pin = self.remembered.pins.get(entry.id)
+        if pin is None or (entry.urls and pin.url not in entry.urls):
+            return entry
+        return entry.with_facts(pin.size, pin.sha256)
+
+    def _answers(self, findings: Sequence[Finding]) -> tuple[facts.Answered, ...]:
+        unknown = [item.entry for item in findings if item.entry.size is None or item.entry.sha256 is None]
+        return facts.ask([entry for entry in unknown if entry.urls], self.web)
+
+    def _remember(self, pins: dict[str, Pin]) -> None:
+        if not pins:
+            return
+        self.remembered = self.remembered.with_pins(pins)
+        try:
+            lock.save(self.remembered, self.storage.known)
+        except StorageError:  # a folder that cannot be written: the source is asked again next time
+            return
+
+    def _from_here(self, item: Item) -> Outcome | None:
+        """The model out of a file of this machine: one that lies in another folder, or at a file address."""
+        local = [path_of(url) for url in item.entry.urls if source_of(url) == "local"]
+        if item.state is State.MISPLACED and item.entry.sha256 is not None:
+            other = self.storage.elsewhere(item.entry)
+            local = [other, *local] if other else local
+        for path in local:
+            try:
+                placed = importing.place(path, item.entry, self.storage, self.stamps, allow_pickle=self.allow_pickle)
+            except IntegrityError:
+                continue
+            except ModelError as error:
+                return _failed(item, error)
+            return Outcome(item.entry, True, placed.path, "linked" if placed.linked else "copied", placed.sha256)
+        return None
+
+    def _request(self, item: Item) -> FileRequest:
+        entry = item.entry
+        urls = tuple(self.web.rewritten(url) for url in entry.urls if source_of(url) != "local")
+        check = formats.checker(entry.file, allow_pickle=self.allow_pickle)
+        return FileRequest(entry.id, Path(item.target), urls, entry.size, entry.sha256, check=check)
+
+    def _outcome(self, item: Item, result: FileResult) -> Outcome:
+        if not result.ok or result.sha256 is None:
+            return _failed(item, result.error)
+        target = Path(item.target)
+        self.stamps.remember(target, target.stat(), result.sha256)
+        if result.trust_on_first_use:
+            pin = Pin(item.entry.urls[0], result.size, result.sha256, said_by="bytes", at=lock.now())
+            self._remember({item.entry.id: pin})
+        return Outcome(
+            item.entry,
+            True,
+            str(target),
+            "fetched" if result.downloaded_bytes else "kept",
+            result.sha256,
+            result.downloaded_bytes,
+            result.seconds,
+            result.trust_on_first_use,
+        )
+
+
+def _blocked(item: Finding, error: Exception | None) -> Blocked:
+    return Blocked(item.entry, item.required, *_said(error))
+
+
+def _failed(item: Item, error: Exception | None) -> Outcome:
+    code, message, hint = _said(error)
+    return Outcome(item.entry, False, item.target, code=code, message=message, hint=hint)
+
+
+def _said(error: Exception | None) -> tuple[str, str, str]:
+    code, hint = getattr(error, "code", "download"), getattr(error, "hint", "")
+    return code, str(error or "It did not come."), hint

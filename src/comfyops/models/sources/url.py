@@ -1,0 +1,39 @@
+"""Any other https address, such as a file of a GitHub release: it says its size, and nobody says its hash."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from comfyops.errors import DownloadError, GatedModelError
+from comfyops.models.sources.source import Remote
+from comfyops.models.sources.web import Answer, Web
+
+
+class Url:
+    """A plain address."""
+
+    def takes(self, url: str) -> bool:
+        """Whether it is a web address."""
+        return urlsplit(url).scheme in ("http", "https")
+
+    def describe(self, url: str, web: Web) -> Remote:
+        """Size and name of a file, by HEAD, or by GET of one byte where that is refused.
+
+        Raises GatedModelError, DownloadError.
+        """
+        answer = web.ask("HEAD", url)
+        if answer.status in (403, 405, 501):
+            answer = web.ask("GET", url, headers={"Range": "bytes=0-0"})
+        shown = url.partition("?")[0]
+        if answer.status in (401, 403):
+            words = f"{shown} is not given to everybody ({answer.status})."
+            raise GatedModelError(words, hint="Fetch it with a browser, and use `comfyops models download --manual`.")
+        if answer.status >= 400:
+            raise DownloadError(f"{shown} is not there ({answer.status}).", status=answer.status)
+        return Remote(url, size=_size(answer), file=unquote(urlsplit(url).path.rpartition("/")[2]))
+
+
+def _size(answer: Answer) -> int | None:
+    total = answer.headers.get("content-range", "").rpartition("/")[2]
+    text = total if answer.status == 206 else answer.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
