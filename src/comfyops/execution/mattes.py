@@ -115,7 +115,7 @@ def write_webp(path: Path, pictures: list[Image.Image], fps: float) -> None:
     """
     if not pictures:
         raise StorageError(f"{path} cannot be written: there are no frames.")
-    options = {"lossless": True, "exact": True, "quality": 50, "method": 3}
+    options = {"lossless": True, "exact": True, "quality": 20, "method": 0}
     try:
         with writing(path) as file:
             first, rest = pictures[0], pictures[1:]
