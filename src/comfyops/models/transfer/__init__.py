@@ -1,4 +1,4 @@
-"""Model files fetched: several files and several ranges of a file at once, resumed, verified, then put in their place."""
+"""Model files fetched: several files and ranges at once, resumed, verified, then put in their place."""
 
 from comfyops.models.transfer.engine import Transfers
 from comfyops.models.transfer.request import DownloadProgress, FileRequest, FileResult, TransferSettings

@@ -1,0 +1,172 @@
+"""One connection to one host, kept open between requests (http.client; blocking, so one thread at a time)."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from comfyops.errors import UntrustedSourceError
+from comfyops.models.transfer.answers import Answer, shown
+from comfyops.models.transfer.request import TransferSettings
+
+_CONNECT_TIMEOUT = 10.0
+_GATHER = 0.05  # seconds for which small pieces are gathered before they are written
+
+NETWORK_ERRORS = (OSError, http.client.HTTPException)
+"""What a broken connection raises; ssl.SSLError and timeouts are OSErrors."""
+
+
+class _Stream(Protocol):
+    def readinto1(self, view: memoryview, /) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of an address."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+    @property
+    def name(self) -> str:
+        """As tokens are given for: "huggingface.co", "localhost:8080"."""
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+
+def origin(url: str) -> Origin:
+    """The origin of an address. Raises UntrustedSourceError where it is not one of http or https."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return Origin(parts.scheme, parts.hostname, parts.port)
+    except ValueError:
+        pass
+    raise UntrustedSourceError(f"{shown(url)[:200]!r} is not an address of http or https.")
+
+
+class Connections:
+    """The connections of one thread: one per host, the least recently used closed when there are too many."""
+
+    MOST = 3
+
+    def __init__(self, settings: TransferSettings, context: ssl.SSLContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._open: dict[Origin, Connection] = {}
+
+    def to(self, url: str) -> Connection:
+        """The connection to an address's host."""
+        place = origin(url)
+        connection = self._open.pop(place, None) or Connection(place, self._settings, self._context)
+        while len(self._open) >= self.MOST:
+            self._open.pop(next(iter(self._open))).close()
+        self._open[place] = connection
+        return connection
+
+    def close(self) -> None:
+        """Close them all."""
+        for connection in self._open.values():
+            connection.close()
+        self._open.clear()
+
+
+class Connection:
+    """A connection to one host; opened when needed, opened again when the server has closed it meanwhile."""
+
+    def __init__(self, place: Origin, settings: TransferSettings, context: ssl.SSLContext) -> None:
+        timeout = min(_CONNECT_TIMEOUT, settings.stall_timeout)
+        if place.scheme == "https":
+            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
+                place.host, place.port, timeout=timeout, context=context
+            )
+        else:
+            self._http = http.client.HTTPConnection(place.host, place.port, timeout=timeout)
+        self._stall = settings.stall_timeout
+        self._left = 0
+        self._response: http.client.HTTPResponse | None = None
+
+    def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        """Send a request and read the answer's head; its body is then read with `read`.
+
+        Raises what broken connections raise (NETWORK_ERRORS).
+        """
+        if self._left:
+            self.close()  # the rest of an earlier body is still to come
+        reused = self._http.sock is not None
+        try:
+            response = self._send(method, url, headers)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            self.close()
+            if not reused:
+                raise
+            response = self._send(method, url, headers)
+        self._response = response
+        known = {name.lower(): value for name, value in response.getheaders()}
+        answer = Answer(response.status, known, url)
+        self._left = 0 if method == "HEAD" else 1 if answer.length is None else answer.length
+        return answer
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._http.request(method, target, headers={"Accept-Encoding": "identity", **headers})
+        if self._http.sock is not None:
+            self._http.sock.settimeout(self._stall)
+            self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._http.getresponse()
+
+    def read(self, view: memoryview) -> int:
+        """Read some of the body into `view`: what comes within a moment, at most what fits; 0 at its end.
+
+        Raises what broken connections raise; TimeoutError where nothing comes for the stall timeout.
+        """
+        response = self._response
+        if response is None or response.fp is None:
+            return 0
+        if response.chunked:
+            got = response.readinto(view)
+            self._left = 1 if got else 0
+            return got
+        return self._gather(response.fp, view[: self._left])
+
+    def _gather(self, stream: _Stream, view: memoryview) -> int:
+        began = time.monotonic()
+        filled = 0
+        while filled < len(view):
+            got = stream.readinto1(view[filled:])
+            filled += got
+            if not got or time.monotonic() - began > _GATHER:
+                break
+        self._left -= filled
+        return filled
+
+    def finish(self) -> None:
+        """Done with the answer: the connection is kept where its body was read to the end."""
+        if self._left:
+            self.close()
+        elif self._response is not None:
+            self._response.close()
+            self._response = None
+
+    def close(self) -> None:
+        """Close the connection; the next request opens it again."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        self._http.close()
+        self._left = 0
+
+
+def tls(settings: TransferSettings) -> ssl.SSLContext:
+    """The system's certificates, and those of `ca_file`."""
+    context = ssl.create_default_context()
+    if settings.ca_file is not None:
+        context.load_verify_locations(settings.ca_file)
+    return context

@@ -1,0 +1,303 @@
+"""One file from its sources to its place: lock, look, resolve, fetch and hash, verify, place."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from comfyops.errors import (
+    ComfyOpsError,
+    DownloadCancelledError,
+    DownloadError,
+    IntegrityError,
+    ModelError,
+    UpstreamChangedError,
+)
+from comfyops.models.transfer import placing
+from comfyops.models.transfer.answers import Outcome, shown
+from comfyops.models.transfer.hasher import FrontierHash
+from comfyops.models.transfer.http import NETWORK_ERRORS, Connections, origin
+from comfyops.models.transfer.lanes import Lanes
+from comfyops.models.transfer.locks import locked
+from comfyops.models.transfer.pacing import Patience
+from comfyops.models.transfer.partial import Partial, Places, places
+from comfyops.models.transfer.progress import Meter
+from comfyops.models.transfer.ranges import Ranges, total
+from comfyops.models.transfer.request import MIB, FileRequest, FileResult, TransferSettings
+from comfyops.models.transfer.source import Resolver, Source
+from comfyops.models.transfer.work import Work
+from comfyops.support.files import storage_error
+
+_HASH_STEP = 32 * MIB  # hashed before the journal is looked at again
+_POLL = 0.02
+
+
+class Job:
+    """Brings one file; used by one thread, cancelled from any."""
+
+    def __init__(
+        self, request: FileRequest, settings: TransferSettings, lanes: Lanes, connections: Connections, meter: Meter
+    ) -> None:
+        self.request = request
+        self.priority = request.priority
+        self.meter = meter
+        self.cancelled = threading.Event()
+        self.work: Work | None = None
+        self._settings = settings
+        self._lanes = lanes
+        self._connections = connections
+        self._resolver = Resolver(settings, connections)
+        self._downloaded = 0
+        self._reused = 0
+        self._promised = request.sha256 is not None
+
+    def run(self) -> FileResult:
+        """The file in its place, or why not; never raises an error of the tree."""
+        began = time.monotonic()
+        sha256: str | None = None
+        error: ComfyOpsError | None = None
+        try:
+            sha256 = self._bring()
+        except ComfyOpsError as problem:
+            error = problem
+        self.meter.status, self.meter.error = ("completed", None) if error is None else ("failed", str(error))
+        size = self.request.target.stat().st_size if error is None else self.meter.total
+        seconds = time.monotonic() - began
+        unproven = error is None and not self._promised
+        return FileResult(
+            self.request, error is None, sha256, size, seconds, self._downloaded, self._reused, unproven, error
+        )
+
+    def _bring(self) -> str:
+        target = self.request.target
+        self._check_cancelled()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, target) from error
+        with locked(places(target, "").lock, self._settings.lock_timeout, self._check_cancelled):
+            if self.request.sha256 and (actual := self._there(self.request.size, self.request.sha256)):
+                return actual
+            return self._from_any_source()
+
+    def _there(self, size: int | None, sha256: str | None) -> str | None:
+        actual = placing.is_good(self.request.target, size, sha256)
+        if actual is not None:
+            placing.tidy(self.request.target)
+            self._reused = self.meter.total = self.request.target.stat().st_size
+            self._show_present(self._reused)
+        return actual
+
+    def _show_present(self, count: int) -> None:
+        self.meter.present = lambda: count
+
+    def _from_any_source(self) -> str:
+        """The sources in turn; those that sent wrong bytes or changed in the middle once more."""
+        problems: list[tuple[str, ModelError]] = []
+        urls = self.request.urls
+        for _ in range(max(1, self._settings.full_attempts)):
+            again = []
+            for url in urls:
+                try:
+                    return self._from(url)
+                except DownloadCancelledError:
+                    raise
+                except ModelError as error:
+                    problems.append((shown(url), error))
+                    if isinstance(error, IntegrityError) or error.facts.get("in_the_middle"):
+                        again.append(url)
+            urls = tuple(again)
+        raise _summary(self.request.name, problems)
+
+    def _from(self, url: str) -> str:
+        patience = Patience(self._settings.attempts)
+        source = self._resolve(url, patience)
+        size = self._agreed_size(source)
+        sha256 = self.request.sha256 or source.sha256
+        self._promised = sha256 is not None
+        if actual := self._there(size, sha256):
+            return actual
+        where = places(self.request.target, identity(sha256, url))
+        partial, ranges = self._open(where, source, size, identity(sha256, url))
+        work = Work(source, partial, ranges, self.priority, patience)
+        try:
+            actual = self._transfer(work, where)
+            self._verify(work, sha256, actual)
+            placing.place(partial, self.request.target)
+        except UpstreamChangedError:
+            partial.discard()  # never continue one version with the bytes of another
+            raise
+        finally:
+            partial.close()
+        return actual
+
+    def _agreed_size(self, source: Source) -> int:
+        """The size that request and source agree on. Raises UpstreamChangedError, DownloadError."""
+        wanted, where = self.request, shown(source.url)
+        if wanted.sha256 and source.sha256 and source.sha256 != wanted.sha256:
+            raise UpstreamChangedError(
+                f"{where} now has another file: SHA-256 {source.sha256[:12]}… instead of {wanted.sha256[:12]}….",
+                expected=wanted.sha256,
+                actual=source.sha256,
+            )
+        if wanted.size is not None and source.size not in (None, wanted.size):
+            raise UpstreamChangedError(
+                f"{where} now has another file: {source.size:,} bytes instead of {wanted.size:,}.",
+                expected=wanted.size,
+                actual=source.size,
+            )
+        size = wanted.size if wanted.size is not None else source.size
+        if size is None:
+            raise DownloadError(
+                f"{where} does not say how large the file is.", hint="Give its size, or another source."
+            )
+        self.meter.total = size
+        return size
+
+    def _open(self, where: Places, source: Source, size: int, name: str) -> tuple[Partial, Ranges]:
+        try:
+            partial, written = Partial.open(where, name, size, shown(source.url), source.etag)
+        except OSError as error:
+            raise storage_error(error, where.part) from error
+        self._reused = total(written)
+        return partial, Ranges(size, written)
+
+    def _resolve(self, url: str, patience: Patience) -> Source:
+        """Ask the source what it has, with patience. Raises ModelError."""
+        host = origin(url).name
+        while True:
+            self._wait(self._lanes.hosts.wait(host))
+            began = time.monotonic()
+            try:
+                answer = self._resolver.resolve(url)
+            except NETWORK_ERRORS as error:
+                self._connections.to(url).close()
+                answer = Outcome("again", str(error) or type(error).__name__)
+            if isinstance(answer, Source):
+                return answer
+            if answer.error is not None:
+                raise answer.error
+            pause = patience.failed(began)
+            wait = max(pause or 0.0, answer.wait or 0.0)
+            if pause is None or wait > self._settings.longest_hold:
+                raise _gave_up(url, answer.reason)
+            self._lanes.hosts.hold(host, wait)
+
+    def _wait(self, seconds: float) -> None:
+        if self.cancelled.wait(seconds):
+            self._check_cancelled()
+
+    def _check_cancelled(self) -> None:
+        if self.cancelled.is_set():
+            raise DownloadCancelledError(f"The download of {self.request.name} was cancelled.")
+
+    def _transfer(self, work: Work, where: Places) -> str:
+        """Fetch what is missing while hashing what is there; the SHA-256 of all."""
+        self.work = work
+        before = self._downloaded
+        self.meter.present = lambda: work.ranges.size - work.ranges.missing()
+        self.meter.network = lambda: before + work.downloaded
+        self.meter.status = "downloading"
+        self._lanes.add(work)
+        try:
+            with FrontierHash(where.part) as hashing:
+                while hashing.position < work.ranges.size:
+                    self._step(work, hashing)
+                return hashing.hexdigest()
+        except (OSError, EOFError) as error:
+            raise storage_error(error if isinstance(error, OSError) else OSError(str(error)), where.part) from error
+        finally:
+            self._lanes.remove(work)
+            self._downloaded += work.downloaded
+            work.partial.save(work.ranges.written())
+
+    def _step(self, work: Work, hashing: FrontierHash) -> None:
+        """A moment of the transfer: hash on, save the journal, look after the source."""
+        self._check_cancelled()
+        work.priority = self.priority
+        with self._lanes.looking():
+            frontier = work.ranges.frontier()
+        if hashing.position < frontier:
+            hashing.advance(min(frontier, hashing.position + _HASH_STEP))
+        else:
+            work.moved.wait(_POLL)
+            work.moved.clear()
+        work.partial.save_when_due(self._written(work))
+        if work.verdict is not None:
+            self._give_up(work, work.verdict)
+        if work.blocked:
+            self._find_again(work)
+
+    def _written(self, work: Work) -> Callable[[], list[tuple[int, int]]]:
+        def written() -> list[tuple[int, int]]:
+            with self._lanes.looking():
+                return work.ranges.written()
+
+        return written
+
+    def _find_again(self, work: Work) -> None:
+        """The address of the bytes is no longer valid: get a new one. The file must be the same."""
+        location = work.moved_to
+        if location:
+            self._settings.allow(location)
+        else:
+            fresh = self._resolve(work.source.url, work.patience)
+            if (fresh.size, fresh.sha256) != (work.source.size, work.source.sha256):
+                self._give_up(work, Outcome("changed", "its source has another file now"))
+            location = fresh.location
+        with self._lanes.looking():
+            work.locate(location)
+        self._lanes.wake()
+
+    def _give_up(self, work: Work, verdict: Outcome) -> NoReturn:
+        """End the transfer from this source with the error that its verdict stands for."""
+        if verdict.error is not None:
+            raise verdict.error
+        if verdict.kind != "changed":
+            raise _gave_up(work.source.url, verdict.reason)
+        raise UpstreamChangedError(
+            f"{shown(work.source.url)} changed while it was fetched: {verdict.reason}.", in_the_middle=True
+        )
+
+    def _verify(self, work: Work, expected: str | None, actual: str) -> None:
+        """Compare with what was promised and look at the content; what is wrong goes to the quarantine."""
+        facts = {"url": shown(work.source.url), "size": work.ranges.size, "expected_sha256": expected}
+        try:
+            if expected not in (None, actual):
+                raise IntegrityError(
+                    f"{self.request.name} from {shown(work.source.url)} has the SHA-256 {actual[:12]}… "
+                    f"instead of {(expected or '')[:12]}….",
+                    expected=expected,
+                    actual=actual,
+                )
+            if self.request.check is not None:
+                self.request.check(work.partial.path)
+        except ModelError as error:
+            evidence = {**facts, "actual_sha256": actual, "etag": work.etag, "reason": error.message}
+            kept = placing.quarantine(work.partial, self.request.target, evidence)
+            error.facts["quarantine"] = None if kept is None else str(kept)
+            raise
+
+
+def identity(sha256: str | None, url: str) -> str:
+    """What partial bytes belong to: a SHA-256, or an address (hashed, since it may hold a token)."""
+    return sha256 or "url:" + hashlib.sha256(url.encode()).hexdigest()
+
+
+def _gave_up(url: str, reason: str) -> DownloadError:
+    return DownloadError(f"{shown(url)} could not be fetched: {reason}.", url=shown(url), reason=reason)
+
+
+def _summary(name: str, problems: list[tuple[str, ModelError]]) -> ModelError:
+    """One error for all sources: their own where they agree."""
+    if not problems:
+        return DownloadError(f"There is no source for {name}.", hint="Give an address to fetch it from.")
+    last = problems[-1][1]
+    reasons = {where: str(error) for where, error in problems}
+    if len({type(error) for _, error in problems}) == 1:
+        last.facts.setdefault("reasons", reasons)
+        return last
+    return DownloadError(f"None of {len(reasons)} sources gave {name}; the last said: {last}", reasons=reasons)

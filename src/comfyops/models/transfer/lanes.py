@@ -1,0 +1,155 @@
+"""The connections shared by all files: threads that take a segment, fetch it, and take the next."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from comfyops.models.transfer.answers import Outcome, shown
+from comfyops.models.transfer.fetching import Fetcher
+from comfyops.models.transfer.http import Connections
+from comfyops.models.transfer.pacing import Hosts, RateLimit
+from comfyops.models.transfer.ranges import Segment
+from comfyops.models.transfer.request import TransferSettings
+from comfyops.models.transfer.work import Work
+
+_PATIENCE = 0.2  # seconds after which a thread without work looks again
+_BUSY_WAIT = 1.0  # seconds, where a busy server does not say how long
+
+
+class Lanes:
+    """Hands segments of the files being fetched to `connections` threads, and judges what became of them."""
+
+    def __init__(self, settings: TransferSettings, context: ssl.SSLContext, paused: threading.Event) -> None:
+        self._settings = settings
+        self._context = context
+        self.hosts = Hosts(settings.connections)
+        self._rate = RateLimit(settings.limit_rate)
+        self._works: list[Work] = []
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._closing = False
+        self.paused = paused
+
+    def add(self, work: Work) -> None:
+        """Begin to fetch a file; threads are started as there is work for them."""
+        with self._changed:
+            self._works.append(work)
+            useful = min(self._settings.connections, len(self._threads) + self._settings.per_file)
+            while len(self._threads) < useful:
+                thread = threading.Thread(target=self._lane, name=f"download-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._changed.notify_all()
+
+    def remove(self, work: Work) -> None:
+        """Fetch no more of a file; returns when no thread writes into it."""
+        work.stop.set()
+        with self._changed:
+            self._works.remove(work)
+            while work.connections:
+                self._changed.wait(_PATIENCE)
+
+    def wake(self) -> None:
+        """Something changed (a new address, the end of a pause)."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the threads."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(self._settings.stall_timeout + 5)
+
+    def _lane(self) -> None:
+        connections = Connections(self._settings, self._context)
+        fetcher = Fetcher(self._settings, connections, self._rate, self.paused)
+        try:
+            while (job := self._take()) is not None:
+                work, segment = job
+                began = time.monotonic()
+                outcome = fetcher.fetch(work, segment)
+                self._finish(work, segment, outcome, began)
+        finally:
+            connections.close()
+
+    def _take(self) -> tuple[Work, Segment] | None:
+        """The next segment to fetch; waits for one. None when it is time to end."""
+        with self._changed:
+            while not self._closing:
+                if not self.paused.is_set() and (job := self._choose()) is not None:
+                    job[0].connections += 1
+                    return job
+                self._changed.wait(_PATIENCE)
+            return None
+
+    def _choose(self) -> tuple[Work, Segment] | None:
+        ready = sorted((work for work in self._works if self._may(work)), key=lambda work: (-work.priority, work.order))
+        share = max(1, self._settings.connections // max(1, len(self._works)))
+        for crowd in ([work for work in ready if work.connections < share], ready):
+            for work in crowd:
+                if (segment := work.ranges.take(work.ranges.size if work.whole else work.segment_length)) is not None:
+                    return work, segment
+        for work in ready:
+            if not work.whole and (segment := work.ranges.steal()) is not None:
+                return work, segment
+        return None
+
+    def _may(self, work: Work) -> bool:
+        """Whether one more connection may work on this file."""
+        if work.blocked or work.connections >= (1 if work.whole else self._settings.per_file):
+            return False
+        host = work.host
+        busy = sum(other.connections for other in self._works if other.host == host)
+        return busy < self.hosts.limit(host) and self.hosts.wait(host) <= 0
+
+    def _finish(self, work: Work, segment: Segment, outcome: Outcome, began: float) -> None:
+        with self._changed:
+            work.connections -= 1
+            work.ranges.give_back(segment)
+            broke_on_the_way = outcome.kind == "again" and segment.position > segment.start
+            if not work.stop.is_set() and not broke_on_the_way:
+                self._judge(work, outcome, began)
+            work.moved.set()
+            self._changed.notify_all()
+
+    def _judge(self, work: Work, outcome: Outcome, began: float) -> None:
+        """What follows from an outcome; holds the lock."""
+        if outcome.kind == "done":
+            self.hosts.served(work.host)
+        elif outcome.kind == "whole" and not work.whole:
+            work.whole = True
+            work.ranges.forget_beyond_frontier()
+        elif outcome.kind in ("changed", "refused"):
+            work.end(outcome)
+        elif outcome.kind in ("again", "busy") or (outcome.kind in ("expired", "moved") and began >= work.located_at):
+            self._failed(work, outcome, began)
+
+    def _failed(self, work: Work, outcome: Outcome, began: float) -> None:
+        if outcome.kind in ("expired", "moved"):
+            work.blocked, work.moved_to = True, outcome.location
+        pause = work.patience.failed(began)
+        if pause is None:
+            work.end(Outcome("again", outcome.reason))
+        elif outcome.kind == "busy":
+            self._leave_alone(work, outcome, pause)
+        elif outcome.kind == "again":
+            self.hosts.hold(work.host, pause)
+
+    def _leave_alone(self, work: Work, outcome: Outcome, pause: float) -> None:
+        wait = max(pause, _BUSY_WAIT if outcome.wait is None else outcome.wait)
+        if wait > self._settings.longest_hold:
+            work.end(Outcome("again", f"{outcome.reason}: {shown(work.location)} wants {wait:.0f} s of peace"))
+        else:
+            self.hosts.busy(work.host, wait)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """The state of the files stands still: nobody takes or gives back a segment."""
+        with self._changed:
+            yield

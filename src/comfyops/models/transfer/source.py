@@ -1,0 +1,97 @@
+"""Asking a source what a file is and where its bytes are, without fetching it: one request to the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from comfyops.errors import DownloadError
+from comfyops.models.transfer.answers import Answer, Outcome, refusal, sha256_in, shown, total_in, web_page
+from comfyops.models.transfer.http import Connections, origin
+from comfyops.models.transfer.pacing import retry_after
+from comfyops.models.transfer.request import TransferSettings
+
+_MOST_HOPS = 8
+_BUSY = frozenset({408, 425, 429})
+_NO_HEAD = frozenset({400, 403, 405, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file at a source. `location` is where the bytes are (a signed address, never logged); `etag` is theirs."""
+
+    url: str
+    location: str
+    size: int | None
+    sha256: str | None = None
+    etag: str | None = None
+    commit: str | None = None
+
+
+class Resolver:
+    """Follows an address to its bytes: HEAD, hop by hop; a server that refuses HEAD is asked for one byte."""
+
+    def __init__(self, settings: TransferSettings, connections: Connections) -> None:
+        self._settings = settings
+        self._connections = connections
+
+    def resolve(self, url: str) -> Source | Outcome:
+        """The source behind an address, or what its server said instead (busy, again, refused).
+
+        Raises UntrustedSourceError (an address on the way is not allowed) and what broken connections raise.
+        """
+        home, here = origin(url), url
+        known: dict[str, str] = {}
+        for _ in range(_MOST_HOPS):
+            self._settings.allow(here)
+            answer = self._look(here, authorization(self._settings, here) if origin(here) == home else {})
+            known = {**known, **{key: value for key, value in answer.headers.items() if key.startswith("x-")}}
+            if not (300 <= answer.status < 400 and "location" in answer.headers):
+                return self._judged(url, answer, known)
+            here = urljoin(here, answer.headers["location"])
+            if "x-linked-size" in known and origin(here) != home:
+                self._settings.allow(here)
+                return _source(url, here, known)
+        return Outcome("refused", error=DownloadError(f"{shown(url)} redirects in circles."))
+
+    def _look(self, url: str, headers: dict[str, str]) -> Answer:
+        connection = self._connections.to(url)
+        answer = connection.ask("HEAD", url, headers)
+        connection.finish()
+        if answer.status in _NO_HEAD and "x-error-code" not in answer.headers:
+            answer = connection.ask("GET", url, {**headers, "Range": "bytes=0-0"})
+            if answer.status == 206 and answer.length == 1:
+                connection.read(memoryview(bytearray(1)))
+            connection.finish()
+        return answer
+
+    def _judged(self, url: str, answer: Answer, known: dict[str, str]) -> Source | Outcome:
+        status = answer.status
+        if status in (200, 206):
+            if answer.is_page:
+                return Outcome("refused", error=web_page(answer.url))
+            size = total_in(answer.headers.get("content-range")) if status == 206 else answer.length
+            return _source(url, answer.url, known, size, answer.etag)
+        if status in _BUSY or status >= 500:
+            wait = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
+            kind = "busy" if status in _BUSY or wait is not None else "again"
+            return Outcome("busy" if kind == "busy" else "again", f"HTTP {status}", wait=wait)
+        return Outcome("refused", f"HTTP {status}", error=refusal(answer))
+
+
+def authorization(settings: TransferSettings, url: str) -> dict[str, str]:
+    """The header that carries the token of an address's host; empty where there is none."""
+    token = settings.token_for(origin(url).name)
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _source(url: str, location: str, known: dict[str, str], size: int | None = None, etag: str | None = None) -> Source:
+    linked = known.get("x-linked-size", "")
+    return Source(
+        url=url,
+        location=location,
+        size=int(linked) if linked.isdigit() else size,
+        sha256=sha256_in(known.get("x-linked-etag")),
+        etag=etag,
+        commit=known.get("x-repo-commit"),
+    )
