@@ -72,7 +72,15 @@ def load(file: Path, *, missing_ok: bool = False) -> Lock:
         raise NotJsonError(f"{file} is not JSON.", hint="Make it anew with `comfyops models lock`.") from error
     if not isinstance(data, dict) or data.get("schema") != _SCHEMA or not isinstance(data.get("models"), dict):
         raise CatalogError(f"{file} is no lock of models.", hint="Make one with `comfyops models lock -o FILE`.")
-    return Lock({key: _pin(key, item, file) for key, item in data["models"].items()})
+    return parse(data["models"], file)
+
+
+def parse(models: Mapping[str, Any], file: Path) -> Lock:
+    """The pins of a lock file's part `models`.
+
+    Raises CatalogError, UnsafeNameError.
+    """
+    return Lock({key: _pin(key, item, file) for key, item in models.items()})
 
 
 def remembered(file: Path) -> Lock:
@@ -88,10 +96,12 @@ def save(lock: Lock, file: Path) -> None:
 
     Raises StorageError, DiskFullError.
     """
-    models = {
-        key: {name: value for name, value in asdict(lock.pins[key]).items() if value} for key in sorted(lock.pins)
-    }
-    write_text(file, json.dumps({"schema": _SCHEMA, "models": models}, indent=2) + "\n")
+    write_text(file, json.dumps({"schema": _SCHEMA, "models": written(lock)}, indent=2) + "\n")
+
+
+def written(lock: Lock) -> dict[str, Any]:
+    """What `parse` reads back."""
+    return {key: {name: value for name, value in asdict(lock.pins[key]).items() if value} for key in sorted(lock.pins)}
 
 
 def now() -> str:
