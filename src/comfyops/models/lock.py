@@ -72,10 +72,10 @@ def load(file: Path, *, missing_ok: bool = False) -> Lock:
         raise NotJsonError(f"{file} is not JSON.", hint="Make it anew with `comfyops models lock`.") from error
     if not isinstance(data, dict) or data.get("schema") != _SCHEMA or not isinstance(data.get("models"), dict):
         raise CatalogError(f"{file} is no lock of models.", hint="Make one with `comfyops models lock -o FILE`.")
-    return parse(data["models"], file)
+    return read_pins(data["models"], file)
 
 
-def parse(models: Mapping[str, Any], file: Path) -> Lock:
+def read_pins(models: Mapping[str, Any], file: Path) -> Lock:
     """The pins of a lock file's part `models`.
 
     Raises CatalogError, UnsafeNameError.
@@ -100,7 +100,7 @@ def save(lock: Lock, file: Path) -> None:
 
 
 def written(lock: Lock) -> dict[str, Any]:
-    """What `parse` reads back."""
+    """What `read_pins` reads back."""
     return {key: {name: value for name, value in asdict(lock.pins[key]).items() if value} for key in sorted(lock.pins)}
 
 
