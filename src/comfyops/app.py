@@ -16,6 +16,11 @@ from comfyops.workflows.node_types import NodeTypes
 if TYPE_CHECKING:  # what only some commands need is imported where it is used: it takes longer than they do
     from comfyops.backends.comfyui import ComfyUI
     from comfyops.config import Settings
+    from comfyops.models.catalog import Catalog
+    from comfyops.models.provision import Provision
+    from comfyops.models.sources import Web
+    from comfyops.models.storage import Storage
+    from comfyops.models.trust import Trust
     from comfyops.workflows.inputs.pins import Pins, Prepared
     from comfyops.workflows.library import Library
     from comfyops.workflows.templates import Template
@@ -138,3 +143,73 @@ def read_pins(workflow: Path) -> Pins | None:
     from comfyops.workflows.inputs import pins
 
     return pins.parse(yaml_text.loads(read_bytes(beside), str(beside)), str(beside))
+
+
+def model_catalog(settings: Settings, files: Sequence[Path] = ()) -> Catalog:
+    """All known models: the shipped ones, a person's own, and those of further catalog files, which go first.
+
+    Raises MissingFileError, NotJsonError, CatalogError, UnsafeNameError.
+    """
+    from comfyops.models import user_catalog
+
+    return user_catalog.whole(settings.home.expanduser() / user_catalog.NAME, files)
+
+
+def model_storage(settings: Settings) -> Storage:
+    """The folders of models that the settings mean: `models_dir`, else those of the ComfyUI at `comfyui_path`.
+
+    Raises MissingFileError where there is no ComfyUI, InputError.
+    """
+    from comfyops.models import places, storage
+
+    if settings.models_dir is not None:
+        return storage.of_folder(str(settings.models_dir))
+    given = settings.comfyui_path
+    return storage.of_comfyui(places.find(str(given) if given is not None else None))
+
+
+def model_trust(settings: Settings) -> Trust:
+    """Which addresses models may come from, and whose tokens are sent where.
+
+    A mirror is told the token of what it stands for only where `model_hosts` names it. Raises UsageError.
+    """
+    from comfyops.models import trust
+
+    own, plain = trust.parse_hosts(settings.model_hosts)
+    civitai = settings.civitai_token.get_secret_value() if settings.civitai_token else None
+    tokens: dict[str, str] = {}
+    mirrors: set[str] = set()
+    for home, mirror, token in (
+        ("huggingface.co", settings.hf_endpoint, settings.hub_token),
+        ("civitai.com", settings.civitai_endpoint, civitai),
+    ):
+        place = trust.place_of(mirror) if mirror else home
+        mirrors.add(place)
+        if token and (not mirror or place in own or place == home):
+            tokens[place] = token
+    return trust.Trust(own | mirrors - trust.HOSTS, plain, tokens)
+
+
+def model_provision(storage: Storage, settings: Settings, *, allow_pickle: bool = False) -> Provision:
+    """What checks, plans and fetches the models of a storage.
+
+    Raises UsageError for a setting that makes no sense.
+    """
+    from comfyops.models.provision import Provision
+    from comfyops.models.transfer.request import TransferSettings
+
+    web = model_web(settings)
+    transfer = TransferSettings(allow=web.trust.allow, token_for=web.trust.token_for)
+    return Provision(storage, web, transfer, allow_pickle=allow_pickle)
+
+
+def model_web(settings: Settings) -> Web:
+    """What asks the sources of models.
+
+    Raises UsageError for a setting that makes no sense.
+    """
+    from comfyops.models.sources import Web
+
+    endpoints = {"https://huggingface.co": settings.hf_endpoint, "https://civitai.com": settings.civitai_endpoint}
+    mirrors = {home: mirror for home, mirror in endpoints.items() if mirror}
+    return Web(model_trust(settings), settings.offline, endpoints=mirrors)

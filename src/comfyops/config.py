@@ -48,9 +48,6 @@ class Settings(BaseSettings):
         description="Seconds without any progress after which a server counts as stalled.",
     )
     output: Path = Field(default=Path("comfyops-output"), description="Folder that results are written to.")
-    comfyui_path: str | None = Field(
-        default=None, description="Folder of the ComfyUI on this machine, or of a portable one that holds it."
-    )
     library: str = Field(
         default="",
         description="Folders with workflows of your own; separated as in PATH.",
@@ -99,11 +96,23 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("COMFYOPS_CIVITAI_TOKEN", "CIVITAI_API_TOKEN"),
         description="Token for Civitai.",
     )
+    civitai_endpoint: str = Field(default="", description="Address of a mirror of Civitai, used in its place.")
     offline: bool = Field(
         default=False,
         validation_alias=AliasChoices("COMFYOPS_OFFLINE", "HF_HUB_OFFLINE"),
         description="Never ask a source of models: only what is there and what is remembered counts.",
     )
+
+    @property
+    def hub_token(self) -> str | None:
+        """The token for Hugging Face: the setting, else the one that its own tools have saved."""
+        if self.hf_token is not None:
+            return self.hf_token.get_secret_value().strip() or None
+        file = (self.hf_token_path or self.hf_home / "token").expanduser()
+        try:
+            return file.read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
 
 
 def debugging() -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from comfyops.errors import IntegrityError, ModelError, StorageError
+from comfyops.errors import DownloadError, IntegrityError, ModelError, StorageError, UnsafeNameError
 from comfyops.models import check as checking
 from comfyops.models import facts, formats, importing, lock, places, plan, stamps
 from comfyops.models.catalog import Wanted
@@ -17,7 +17,7 @@ from comfyops.models.check import Finding, State
 from comfyops.models.entry import ModelEntry
 from comfyops.models.lock import Lock, Pin
 from comfyops.models.plan import Blocked, Item, Plan
-from comfyops.models.sources import Web, source_of
+from comfyops.models.sources import Web
 from comfyops.models.sources.local import path_of
 from comfyops.models.storage import Storage
 from comfyops.models.transfer.engine import Transfers
@@ -75,7 +75,8 @@ class Provision:
         for item in chosen:
             try:
                 targets[item.entry.id] = str(self.storage.target(item.entry))
-            except ModelError as error:
+                _sourced(item)
+            except (ModelError, UnsafeNameError) as error:
                 blocked.append(_blocked(item, error))
         answers = {item.entry.id: item for item in self._answers(chosen) if ask}
         self._remember({key: item.pin for key, item in answers.items() if item.pin})
@@ -126,7 +127,7 @@ class Provision:
 
     def _from_here(self, item: Item) -> Outcome | None:
         """The model out of a file of this machine: one that lies in another folder, or at a file address."""
-        local = [path_of(url) for url in item.entry.urls if source_of(url) == "local"]
+        local = [path_of(url) for url in item.entry.urls if url.startswith("file:")]
         if item.state is State.MISPLACED and item.entry.sha256 is not None:
             other = self.storage.elsewhere(item.entry)
             local = [other, *local] if other else local
@@ -142,7 +143,7 @@ class Provision:
 
     def _request(self, item: Item) -> FileRequest:
         entry = item.entry
-        urls = tuple(self.web.rewritten(url) for url in entry.urls if source_of(url) != "local")
+        urls = tuple(self.web.rewritten(url) for url in entry.urls if not url.startswith("file:"))
         check = formats.checker(entry.file, allow_pickle=self.allow_pickle)
         return FileRequest(entry.id, Path(item.target), urls, entry.size, entry.sha256, check=check)
 
@@ -164,6 +165,12 @@ class Provision:
             result.seconds,
             result.trust_on_first_use,
         )
+
+
+def _sourced(item: Finding) -> None:
+    if not item.entry.urls and item.state is not State.MISPLACED:
+        words = f"No address is known for {item.entry.id}."
+        raise DownloadError(words, hint="Put the file there yourself, or give its address with `comfyops models add`.")
 
 
 def _blocked(item: Finding, error: Exception | None) -> Blocked:

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from comfyops import app as parts
+from comfyops.cli.commands import models_catalog, models_check, models_fetch, models_lock
 from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
 from comfyops.cli.output import Result, count, in_words
 from comfyops.config import Settings
@@ -17,12 +18,16 @@ from comfyops.errors import MissingFileError, UsageError
 from comfyops.models.folders import canonical, folders_of
 from comfyops.models.inventory import Inventory, ModelFile, scan
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at the model files of servers and folders.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Find, fetch and verify model files.")
 
 
 @app.callback()
 def models() -> None:
-    """Look at the model files of servers and folders."""
+    """Find, fetch, verify and look at model files."""
+
+
+for module in (models_check, models_fetch, models_catalog, models_lock):
+    module.register(app)
 
 
 @app.command()

@@ -1,0 +1,232 @@
+"""`comfyops models ls`, `search`, `add`, `remove` and `import`: what the catalogs know, and what a person adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comfyops import app as parts
+from comfyops.cli.model_options import (
+    AllowPickle,
+    CatalogFiles,
+    ComfyUIPath,
+    Group,
+    ModelsDir,
+    Session,
+)
+from comfyops.cli.options import Json, settings
+from comfyops.cli.output import Result, count, in_words
+from comfyops.errors import MissingFileError, UnknownModelError, UsageError
+from comfyops.models import importing, lists, user_catalog
+from comfyops.models.catalog import Catalog
+from comfyops.models.entry import ENDINGS, ModelEntry, parse, written
+from comfyops.models.sources import describe, source_of
+from comfyops.models.stamps import hash_file
+
+Folder = Annotated[str | None, typer.Option("--folder", help="Only this folder, such as loras.")]
+
+_HOW = {True: "linked", False: "copied"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("ls")(ls)
+    app.command()(search)
+    app.command()(add)
+    app.command()(remove)
+    app.command("import")(take)
+
+
+def ls(
+    groups: Annotated[bool, typer.Option("--groups", help="List the sets of models instead.")] = False,
+    group: Group = None,
+    folder: Folder = None,
+    catalog: CatalogFiles = None,
+    as_json: Json = False,
+) -> Result:
+    """List the models of the catalogs: size, licence, groups."""
+    known = parts.model_catalog(settings(), catalog or ())
+    if groups:
+        return _groups(known)
+    entries: Iterable[ModelEntry] = known.models.values()
+    if group:
+        entries = {item.entry.id: item.entry for name in group for item in known.members(name)}.values()
+    return _listed("models ls", [item for item in entries if folder in (None, item.folder)])
+
+
+def search(
+    text: Annotated[list[str], typer.Argument(help="Words that name, folder, group or note must hold.")],
+    catalog: CatalogFiles = None,
+    as_json: Json = False,
+) -> Result:
+    """Find models of the catalogs by words."""
+    known = parts.model_catalog(settings(), catalog or ())
+    found = known.search(" ".join(text))
+    if not found:
+        known.find(" ".join(text))  # which names the nearest ones
+    return _listed("models search", found)
+
+
+def add(
+    url: Annotated[str, typer.Argument(help="Address of the file: Hugging Face, Civitai, https, or file:///...")],
+    folder: Annotated[str, typer.Option("--folder", help="Folder that it belongs in, such as loras.")],
+    file: Annotated[str | None, typer.Option("--file", help="Name of the file; else the source's.")] = None,
+    size: Annotated[int | None, typer.Option(min=0, help="Bytes that it must have.")] = None,
+    sha256: Annotated[str | None, typer.Option("--sha256", help="Hash that it must have.")] = None,
+    group: Annotated[list[str] | None, typer.Option("--group", "-g", help="Set that requires it.")] = None,
+    as_json: Json = False,
+) -> Result:
+    """Add a model to your own catalog; its source is asked for name, size and hash where you do not give them.
+
+    Nothing is fetched: `comfyops models download NAME` does that.
+    """
+    chosen = settings()
+    source_of(url)
+    data = {"folder": folder, "file": file, "url": url, "size": size, "sha256": sha256, "required_in": group or []}
+    if not (file and size is not None and sha256) and not chosen.offline:
+        web = parts.model_web(chosen)
+        remote = describe(parse({**data, "file": file or "x.safetensors"}, "the model").urls[0], web)
+        data |= {"file": file or remote.file, "size": size if size is not None else remote.size}
+        data["sha256"] = sha256 or remote.sha256
+    if not data["file"]:
+        raise UsageError("The source does not say the file's name.", hint="Give it with --file NAME.")
+    entry = parse(data, "the model")
+    own = chosen.home.expanduser() / user_catalog.NAME
+    user_catalog.add(own, [entry])
+    return Result("models add", written(entry), [escape(entry.id)], [f"added to {escape(str(own))}"])
+
+
+def remove(
+    name: Annotated[str, typer.Argument(help="A model of your own catalog.")],
+    as_json: Json = False,
+) -> Result:
+    """Drop a model from your own catalog; no file is deleted."""
+    own = settings().home.expanduser() / user_catalog.NAME
+    gone = user_catalog.remove(own, name)
+    return Result("models remove", [item.id for item in gone], [escape(item.id) for item in gone])
+
+
+def take(
+    paths: Annotated[list[Path], typer.Argument(help="Model files, folders of them, or lists of models.")],
+    as_model: Annotated[str | None, typer.Option("--as", help="The model that a file is, where only you know.")] = None,
+    allow_pickle: AllowPickle = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    as_json: Json = False,
+) -> Result:
+    """Put model files that you have where they belong, or take the models of a list into your own catalog.
+
+    Files are known by their SHA-256, linked where the disk allows it, else copied; they stay where they are. Lists are
+    links in a text (models_links.txt), comfy-lock.yaml and comfy-pack's manifest. Exit code 1: something was not taken.
+    """
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise MissingFileError(f"{missing[0]} does not exist.", path=str(missing[0]))
+    models = [path for path in _files(paths) if path.suffix.lower() in ENDINGS - {".yaml", ".json"}]
+    listed = [path for path in paths if path.is_file() and path not in models]
+    lines: list[str] = []
+    known = parts.model_catalog(settings(), catalog or ())
+    read = [lists.read(path, known) for path in listed]
+    entries = [entry for item in read for entry in item.models]
+    unread = [escape(f"{entry.what}: {entry.why}") for item in read for entry in item.unread]
+    if entries:
+        user_catalog.add(settings().home.expanduser() / user_catalog.NAME, entries)
+        lines += [f"[green]listed[/]  {escape(entry.id)}" for entry in entries]
+    placed, unknown = (
+        _placed(models, as_model, (comfyui_path, models_dir, catalog), allow_pickle) if models else ([], [])
+    )
+    how = {True: "linked", False: "copied"}
+    lines += [f"[green]{how[item.linked]}[/]  {escape(item.entry.id)} -> {escape(item.path)}" for item in placed]
+    lines += [f"[yellow]not known[/]  {escape(item)}" for item in unknown] + [
+        f"[yellow]not read[/]  {x}" for x in unread
+    ]
+    data = {
+        "listed": [entry.id for entry in entries],
+        "placed": [{"model": item.entry.id, "path": item.path, "sha256": item.sha256} for item in placed],
+        "unknown": unknown,
+        "unread": unread,
+    }
+    notes = [f"{count(len(entries), 'model')} listed, {count(len(placed), 'file')} put in place"]
+    return Result("models import", data, lines, notes, exit_code=int(bool(unknown or unread)))
+
+
+def _read(files: list[Path], catalog: list[Path] | None) -> tuple[list[ModelEntry], list[str]]:
+    """The models of lists, now in the person's own catalog, and what could not be taken."""
+    chosen = settings()
+    known = parts.model_catalog(chosen, catalog or ()) if files else Catalog()
+    read = [lists.read(path, known) for path in files]
+    entries = [entry for item in read for entry in item.models]
+    if entries:
+        user_catalog.add(chosen.home.expanduser() / user_catalog.NAME, entries)
+    return entries, [f"{entry.what}: {entry.why}" for item in read for entry in item.unread]
+
+
+def _placed(
+    session: Session, files: list[Path], as_model: str | None, pickles: bool
+) -> tuple[list[importing.Placed], list[str]]:
+    """The files that were put in place, and those that no catalog knows."""
+    stamps = session.provision.stamps
+    placed, unknown = [], []
+    for path in files:
+        entry = _one(session.catalog, as_model) if as_model else None
+        if entry is None:
+            stat = path.stat()
+            digest = stamps.hash_of(path.absolute(), stat) or hash_file(path)[0]
+            entry = importing.match(path, digest, session.catalog.models.values())
+        if entry is None:
+            unknown.append(str(path))
+            continue
+        placed.append(importing.place(path, entry, session.storage, stamps, allow_pickle=pickles))
+    stamps.save()
+    return placed, unknown
+
+
+def _one(catalog: Catalog, name: str) -> ModelEntry:
+    found = catalog.find(name)
+    if len(found) > 1:
+        names = ", ".join(entry.id for entry in found)
+        raise UnknownModelError(f"{name!r} may be {names}.", hint="Give folder and file.")
+    return found[0]
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else (path,)
+
+
+def _listed(command: str, entries: Iterable[ModelEntry]) -> Result:
+    entries = list(entries)
+    data = [{**written(item), "id": item.id, "name": item.name, "vram_class": item.vram_class} for item in entries]
+    unknown = sum(item.sha256 is None for item in entries)
+    notes = [f"{count(len(entries), 'model')}; of {unknown} nobody here knows the hash, the source is asked"]
+    return Result(command, data, _lines(entries), notes)
+
+
+def _lines(entries: Iterable[ModelEntry]) -> Iterator[str]:
+    for item in entries:
+        size = in_words(item.size) if item.size is not None else "?"
+        marks = [item.licence or "", "gated" if item.gated else ""]
+        yield f"{size:>9}  {escape(item.id)}  [dim]{escape(', '.join(filter(None, marks)))}[/]"
+
+
+def _groups(known: Catalog) -> Result:
+    data = [
+        {
+            "group": group.name,
+            "title": group.title,
+            "required": [item.entry.id for item in known.members(group.name) if item.required],
+            "optional": [item.entry.id for item in known.members(group.name) if not item.required],
+        }
+        for group in known.groups.values()
+        if group.name in known.all_groups
+    ]
+    lines = [
+        f"{escape(str(item['group'])):22} {len(item['required']):>2}  {escape(str(item['title']))}" for item in data
+    ]
+    notes = [f"{count(len(data), 'set')}; any official template's name is one too"]
+    return Result("models ls", data, lines, notes)

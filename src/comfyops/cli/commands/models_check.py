@@ -1,0 +1,167 @@
+"""`comfyops models check`, `verify`, `health` and `where`: what is there, and whether it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comfyops.cli.model_options import (
+    All,
+    CatalogFiles,
+    ComfyUIPath,
+    Group,
+    LockFile,
+    Model,
+    ModelsDir,
+    Names,
+    choice,
+    opened,
+)
+from comfyops.cli.model_options import Optional as IncludeOptional
+from comfyops.cli.options import Json
+from comfyops.cli.output import Result, count, in_words
+from comfyops.models import health
+from comfyops.models.check import Finding, State
+
+_COLOURS = {State.VERIFIED: "green", State.PRESENT: "cyan", State.MISSING: "yellow", State.MISPLACED: "yellow"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(check)
+    app.command()(verify)
+    app.command("health")(write_figures)
+    app.command()(where)
+
+
+def check(
+    names: Names = None,
+    model: Model = None,
+    group: Group = None,
+    everything: All = False,
+    include_optional: IncludeOptional = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte, whatever is remembered.")] = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    lock: LockFile = None,
+    as_json: Json = False,
+) -> Result:
+    """Say which models are there and whether they are what they should be; nothing is fetched and nobody is asked.
+
+    Sizes, headers and remembered hashes are compared; with --deep every byte. Exit code 1: something required is
+    missing, or something is wrong.
+    """
+    session = opened(comfyui_path, models_dir, catalog, lock)
+    chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    findings = session.provision.check(session.wanted(chosen), deep=deep)
+    return checked("models check", findings, session.storage.root)
+
+
+def verify(
+    names: Names = None,
+    model: Model = None,
+    group: Group = None,
+    everything: All = False,
+    include_optional: IncludeOptional = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    lock: LockFile = None,
+    as_json: Json = False,
+) -> Result:
+    """Read every byte of the models and compare it with what was promised: `check --deep`."""
+    session = opened(comfyui_path, models_dir, catalog, lock)
+    chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    return checked("models verify", session.provision.check(session.wanted(chosen), deep=True), session.storage.root)
+
+
+def write_figures(
+    prometheus: Annotated[Path, typer.Option("--prometheus", help="File to write, such as DIR/comfyops.prom.")],
+    group: Group = None,
+    everything: All = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte, whatever is remembered.")] = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    lock: LockFile = None,
+    as_json: Json = False,
+) -> Result:
+    """Check the models and write figures for Prometheus (node_exporter's textfile collector); run it by cron or timer.
+
+    The exit code is that of `check`.
+    """
+    session = opened(comfyui_path, models_dir, catalog, lock)
+    findings = session.provision.check(session.wanted(choice(None, None, group, everything=everything)), deep=deep)
+    health.write(findings, prometheus)
+    return checked("models health", findings, session.storage.root)
+
+
+def where(
+    name: Annotated[str, typer.Argument(help="A model, by name, file or folder/file.")],
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    as_json: Json = False,
+) -> Result:
+    """Say where a model lies, or where it belongs. Exit code 1: it is not there."""
+    session = opened(comfyui_path, models_dir, catalog)
+    found = []
+    for entry in session.catalog.find(name):
+        there = session.storage.locate(entry)
+        path = there or session.storage.target(entry)
+        found.append({"model": entry.id, "path": str(path), "there": there is not None})
+    lines = [escape(str(item["path"])) for item in found]
+    notes = [f"[yellow]not there[/]: {escape(str(item['path']))}" for item in found if not item["there"]]
+    missing = all(not item["there"] for item in found)
+    return Result("models where", found, lines, notes, exit_code=int(missing))
+
+
+def checked(command: str, findings: Sequence[Finding], root: Path) -> Result:
+    """The result of a check."""
+    bad = [item for item in findings if item.bad]
+    good = [item for item in findings if item.good]
+    data = {
+        "root": root,
+        "ok": not bad,
+        "counts": {state.value: sum(item.state is state for item in findings) for state in State},
+        "models": [_data(item) for item in findings],
+    }
+    words = "all that is required is there" if not bad else f"{count(len(bad), 'problem')}"
+    notes = [f"{count(len(good), 'model')} of {len(findings)} there, {words} ({escape(str(root))})"]
+    if any(item.state is State.MISSING for item in bad):
+        notes.append("Fetch what is missing with `comfyops models download`.")
+    return Result(command, data, lines(findings), notes, exit_code=int(bool(bad)))
+
+
+def lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """One line per model."""
+    for item in findings:
+        optional = item.state is State.MISSING and not item.required
+        colour = "dim" if optional else _COLOURS.get(item.state, "red")
+        size = item.size if item.size is not None else item.entry.size
+        words = "optional" if optional else item.state.value
+        why = f"  [dim]{escape(item.why)}[/]" if item.why else ""
+        shown = in_words(size) if size is not None else "?"
+        yield f"[{colour}]{words:10}[/] {shown:>9}  {escape(item.entry.id)}{why}"
+
+
+def _data(item: Finding) -> dict[str, object]:
+    entry = item.entry
+    return {
+        "model": entry.id,
+        "folder": entry.folder,
+        "file": entry.file,
+        "state": item.state.value,
+        "required": item.required,
+        "path": item.path,
+        "size": item.size,
+        "expected_size": entry.size,
+        "sha256": item.sha256,
+        "expected_sha256": entry.sha256,
+        "why": item.why,
+    }

@@ -1,0 +1,81 @@
+"""`comfyops models dedupe`: equal model files become links to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comfyops.cli.options import Json, settings
+from comfyops.cli.output import Result, count, in_words
+from comfyops.errors import MissingFileError
+from comfyops.models import places, stamps, store
+from comfyops.models.storage import Storage, of_comfyui, of_folder
+from comfyops.models.store import Deduped, DedupePlan, Way
+
+
+def run(
+    folders: Annotated[
+        list[str] | None, typer.Argument(help="Models folders to look through besides, of other installations.")
+    ] = None,
+    comfyui_path: Annotated[
+        str | None, typer.Option("--comfyui-path", help="Folder of ComfyUI, else the usual places are looked into.")
+    ] = None,
+    models_dir: Annotated[
+        str | None, typer.Option("--models-dir", help="Folder of models with no ComfyUI around it.")
+    ] = None,
+    store_dir: Annotated[
+        Path | None, typer.Option("--store", help="Folder that keeps one file of each content, named by its SHA-256.")
+    ] = None,
+    symbolic: Annotated[
+        bool, typer.Option("--symbolic", help="Symbolic links, which reach over disks, instead of hard ones.")
+    ] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it. Without this the saving is shown.")] = False,
+    as_json: Json = False,
+) -> Result:
+    """Show how much space equal model files take, and with --apply make them links to one of them."""
+    storage = _storage(comfyui_path, models_dir)
+    roots = [*storage.roots(), *map(_folder, folders or [])]
+    memory = stamps.load(storage.stamps)
+    way = Way.SYMBOLIC if symbolic else Way.HARD
+    plan = store.plan(store.files_of(roots), memory, way, places.local_path(store_dir) if store_dir else None)
+    done = store.apply(plan, memory) if apply else None
+    memory.save()
+    data = {"applied": apply, "saving_bytes": plan.saving, "plan": plan, "done": done}
+    bad = bool(done and done.failed) or bool(plan.unreadable)
+    return Result("models dedupe", data, _lines(plan), _notes(plan, done), exit_code=1 if bad else 0)
+
+
+def _storage(comfyui_path: str | None, models_dir: str | None) -> Storage:
+    chosen = settings()
+    folder = models_dir or (chosen.models_dir if comfyui_path is None else None)
+    if folder is not None:
+        _folder(str(folder))
+        return of_folder(folder)
+    return of_comfyui(places.find(comfyui_path or chosen.comfyui_path))
+
+
+def _folder(text: str) -> Path:
+    path = places.local_path(text)
+    if not path.is_dir():
+        raise MissingFileError(f"{text} is no folder.", path=text)
+    return path
+
+
+def _lines(plan: DedupePlan) -> Iterator[str]:
+    for link in plan.links:
+        size = in_words(link.freed) if link.freed else "0 B"
+        yield f"{size.rjust(9)}  {escape(str(link.copy.path))} [dim]->[/] {escape(str(link.target))}"
+
+
+def _notes(plan: DedupePlan, done: Deduped | None) -> Iterator[str]:
+    yield from (f"[yellow]not readable[/]: {escape(path)}" for path in plan.unreadable)
+    if done is None:
+        what = f"{count(len(plan.links), 'file')} could become links, which frees {in_words(plan.saving)}"
+        yield what + (" (--apply does it)" if plan.links else "")
+        return
+    yield from (f"[red]left as it is[/]: {escape(str(path))}: {escape(why)}" for path, why in done.failed)
+    yield f"{count(len(done.linked), 'file')} became links, which freed {in_words(done.freed)}"

@@ -1,0 +1,248 @@
+"""`comfyops models plan` and `download`: what is missing, what it takes, and having it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comfyops.cli.commands.models_check import checked
+from comfyops.cli.model_options import (
+    All,
+    AllowPickle,
+    CatalogFiles,
+    ComfyUIPath,
+    Group,
+    LockFile,
+    Model,
+    ModelsDir,
+    Names,
+    Session,
+    choice,
+    fetching,
+    opened,
+)
+from comfyops.cli.model_options import Optional as IncludeOptional
+from comfyops.cli.options import Json
+from comfyops.cli.output import Result, count, in_words, say
+from comfyops.models import manual as by_hand
+from comfyops.models.catalog import Wanted
+from comfyops.models.check import Finding
+from comfyops.models.plan import Plan
+from comfyops.models.plan import wanted as to_do
+from comfyops.models.provision import Outcome
+
+Force = Annotated[
+    bool, typer.Option("--force", help="Read every byte first, and fetch anew what cannot be proven to be right.")
+]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How a download is to be done."""
+
+    force: bool
+    quiet: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(plan)
+    app.command()(download)
+
+
+def plan(
+    names: Names = None,
+    model: Model = None,
+    group: Group = None,
+    everything: All = False,
+    include_optional: IncludeOptional = False,
+    force: Force = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    lock: LockFile = None,
+    as_json: Json = False,
+) -> Result:
+    """Show what `download` would fetch: files, sizes, addresses and places; sources are asked for what is not known.
+
+    Exit code 1: something required cannot be had.
+    """
+    session = opened(comfyui_path, models_dir, catalog, lock)
+    chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    findings = session.provision.check(session.wanted(chosen), deep=force)
+    made = session.provision.plan(findings, force=force, ask=not session.settings.offline)
+    return _planned("models plan", made)
+
+
+def download(
+    names: Names = None,
+    model: Model = None,
+    group: Group = None,
+    everything: All = False,
+    include_optional: IncludeOptional = False,
+    check_only: Annotated[bool, typer.Option("--check-only", help="Check, and fetch nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be fetched, and fetch nothing.")] = False,
+    manual: Annotated[
+        bool, typer.Option("--manual", help="Show addresses and places, and wait until the files have come.")
+    ] = False,
+    wait: Annotated[float, typer.Option(min=0, help="With --manual: seconds to wait; 0 only shows.")] = 86400.0,
+    force: Force = False,
+    max_workers: Annotated[int | None, typer.Option(min=1, max=64, help="Connections at once.")] = None,
+    limit_rate: Annotated[str | None, typer.Option("--limit-rate", help="Bytes per second, as 500K or 10M.")] = None,
+    allow_pickle: AllowPickle = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    lock: LockFile = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Json = False,
+) -> Result:
+    """Fetch the models that are missing or wrong, verify every byte, and put them where they belong.
+
+    What was fetched before is kept and not fetched twice, also after a crash. Exit code 1: something required is not
+    there afterwards.
+    """
+    session = opened(
+        *(comfyui_path, models_dir, catalog, lock),
+        allow_pickle=allow_pickle,
+        max_workers=max_workers,
+        limit_rate=limit_rate,
+    )
+    chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    findings = session.provision.check(session.wanted(chosen), deep=force)
+    if check_only:
+        return checked("models download", findings, session.storage.root)
+    if manual:
+        return _by_hand(session, findings, wait, quiet=quiet or as_json)
+    made = session.provision.plan(findings, force=force, ask=not session.settings.offline)
+    if dry_run:
+        return _planned("models download", made)
+    return _fetched(session, made, _Run(force, quiet or as_json))
+
+
+def _fetched(session: Session, made: Plan, run: _Run) -> Result:
+    if made.fetch and not run.quiet:
+        say(_summary(made))
+    with fetching(made.total, quiet=run.quiet) as listener:
+        outcomes = session.provision.fetch(made.fetch, listener)
+    failed = [item for item in outcomes if not item.ok]
+    blocked = [item for item in made.blocked if item.required]
+    data = {**_data(made), "outcomes": [_outcome(item) for item in outcomes]}
+    notes = [f"{count(sum(item.ok for item in outcomes), 'model')} put in place, {len(made.good)} there before"]
+    if made.optional:
+        notes.append(f"{count(len(made.optional), 'optional model')} left out; --include-optional takes them too")
+    lines = [*_outcome_lines(outcomes), *_blocked_lines(made)]
+    return Result("models download", data, lines, notes, exit_code=int(bool(failed or blocked)))
+
+
+def _by_hand(session: Session, findings: Sequence[Finding], wait: float, *, quiet: bool) -> Result:
+    entries = [item.entry for item in to_do(findings)]
+    steps = by_hand.steps(entries, session.storage)
+    if not quiet:
+        say(*_steps(steps))
+    seen = []
+    for step in by_hand.arrivals(steps, wait):
+        seen.append(step)
+        if not quiet:
+            say(f"[green]come[/]: {escape(step.path)}")
+    after = session.provision.check([Wanted(item.entry, item.required) for item in findings], deep=bool(seen))
+    result = checked("models download", after, session.storage.root)
+    data = {**result.data, "by_hand": [{"model": s.entry.id, "urls": s.urls, "path": s.path} for s in steps]}
+    return Result("models download", data, result.lines, result.notes, result.exit_code)
+
+
+def _planned(command: str, made: Plan) -> Result:
+    lines = [*_plan_lines(made), *_blocked_lines(made)]
+    bad = any(item.required for item in made.blocked)
+    return Result(command, _data(made), lines, [_summary(made)], exit_code=int(bad))
+
+
+def _summary(made: Plan) -> str:
+    if not made.fetch:
+        return "nothing to fetch"
+    unknown = f" and {count(made.unknown, 'file')} of unknown size" if made.unknown else ""
+    return f"{count(len(made.fetch), 'file')} to fetch, {in_words(made.total)}{unknown}"
+
+
+def _plan_lines(made: Plan) -> Iterator[str]:
+    for item in made.fetch:
+        size = in_words(item.entry.size) if item.entry.size is not None else "?"
+        yield f"[yellow]{item.state.value:10}[/] {size:>9}  {escape(item.entry.id)} -> {escape(item.target)}"
+        yield f"[dim]{'':21} from {escape((item.entry.urls or ('nowhere known',))[0])}[/]"
+
+
+def _blocked_lines(made: Plan) -> Iterator[str]:
+    for item in made.blocked:
+        yield f"[red]{escape(item.code):10}[/] {'':>9}  {escape(item.entry.id)}: {escape(item.message)}"
+        if item.hint:
+            yield f"[dim]{'':21} {escape(item.hint)}[/]"
+
+
+def _outcome_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    for item in outcomes:
+        if item.ok:
+            first = "  [dim]nobody had promised its hash[/]" if item.trust_on_first_use else ""
+            yield f"[green]{item.how:10}[/] {in_words(item.downloaded_bytes):>9}  {escape(item.entry.id)}{first}"
+            continue
+        yield f"[red]{escape(item.code):10}[/] {'':>9}  {escape(item.entry.id)}: {escape(item.message)}"
+        if item.hint:
+            yield f"[dim]{'':21} {escape(item.hint)}[/]"
+
+
+def _steps(steps: Sequence[by_hand.Step]) -> Iterator[str]:
+    for step in steps:
+        size = in_words(step.entry.size) if step.entry.size is not None else "size unknown"
+        yield f"[bold]{escape(step.entry.id)}[/] ({size})"
+        yield from (f"  fetch    {escape(url)}" for url in step.urls[:3])
+        if step.page:
+            yield f"  page     {escape(step.page)}"
+        yield f"  save as  {escape(step.path)}"
+
+
+def _data(made: Plan) -> dict[str, object]:
+    return {
+        "bytes": made.total,
+        "unknown_sizes": made.unknown,
+        "fetch": [
+            {
+                "model": item.entry.id,
+                "state": item.state.value,
+                "target": item.target,
+                "size": item.entry.size,
+                "sha256": item.entry.sha256,
+                "urls": item.entry.urls,
+                "licence": item.entry.licence,
+                "gated": item.entry.gated,
+            }
+            for item in made.fetch
+        ],
+        "good": [item.entry.id for item in made.good],
+        "optional": [item.entry.id for item in made.optional],
+        "blocked": [
+            {"model": item.entry.id, "required": item.required, **_reason(item.code, item.message, item.hint)}
+            for item in made.blocked
+        ],
+    }
+
+
+def _outcome(item: Outcome) -> dict[str, object]:
+    error = None if item.ok else _reason(item.code, item.message, item.hint)
+    return {
+        "model": item.entry.id,
+        "ok": item.ok,
+        "how": item.how,
+        "path": item.path,
+        "sha256": item.sha256,
+        "downloaded_bytes": item.downloaded_bytes,
+        "seconds": round(item.seconds, 3),
+        "trust_on_first_use": item.trust_on_first_use,
+        "error": error,
+    }
+
+
+def _reason(code: str, message: str, hint: str) -> dict[str, str]:
+    return {"code": code, "message": message, "hint": hint}

@@ -1,0 +1,142 @@
+"""`comfyops models lock` and `prune`: exact states written down, and leftovers removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comfyops.cli.model_options import (
+    All,
+    CatalogFiles,
+    ComfyUIPath,
+    Group,
+    Model,
+    ModelsDir,
+    Names,
+    Session,
+    choice,
+    opened,
+)
+from comfyops.cli.model_options import Optional as IncludeOptional
+from comfyops.cli.options import Json
+from comfyops.cli.output import Result, count, in_words
+from comfyops.models import facts, tidy
+from comfyops.models import lock as locks
+from comfyops.models.catalog import Wanted
+from comfyops.models.check import Finding, State
+from comfyops.models.entry import ModelEntry
+from comfyops.models.facts import Answered
+from comfyops.models.lock import Lock, Pin
+
+_DAY = 86_400.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(lock)
+    app.command()(prune)
+
+
+def lock(
+    names: Names = None,
+    model: Model = None,
+    group: Group = None,
+    everything: All = False,
+    include_optional: IncludeOptional = False,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path(locks.NAME),
+    update: Annotated[
+        bool, typer.Option("--update", help="Take what the sources have now, where it is another file than before.")
+    ] = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    catalog: CatalogFiles = None,
+    as_json: Json = False,
+) -> Result:
+    """Write down what exactly each model is: revision, bytes, SHA-256, so that `--lock FILE` has the same elsewhere.
+
+    Sources are asked; of those that do not say a hash, the file that is here is read. Pins that the lock file holds
+    already stay, unless --update. Exit code 1: of a model no hash could be had, or upstream has changed.
+    """
+    session = opened(comfyui_path, models_dir, catalog)
+    before = locks.load(output, missing_ok=True)
+    chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    wanted = [item for item in session.wanted(chosen) if item.required or include_optional or everything]
+    pins, problems = _pins(session, wanted, before, update=update)
+    locks.save(before.with_pins(pins), output)
+    lines = [f"{pin.sha256[:12] if pin.sha256 else '?':12}  {escape(key)}" for key, pin in pins.items()]
+    lines += [
+        f"[red]{escape(item['code'])}[/]  {escape(item['model'])}: {escape(item['message'])}" for item in problems
+    ]
+    data = {"file": output, "models": pins, "problems": problems}
+    notes = [f"{count(len(pins), 'model')} in {escape(str(output))}"]
+    return Result("models lock", data, lines, notes, exit_code=int(bool(problems)))
+
+
+def prune(
+    older_than: Annotated[float, typer.Option(min=0, help="Days since a leftover was last changed.")] = 7.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it; else it is only shown.")] = False,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
+    as_json: Json = False,
+) -> Result:
+    """Remove what downloads left behind: partial files that nobody goes on with, and quarantined bytes.
+
+    Models are never removed. Without --yes nothing is removed.
+    """
+    session = opened(comfyui_path, models_dir)
+    made = tidy.plan(session.storage, older_than * _DAY)
+    if yes:
+        made.execute()
+    lines = [f"{in_words(item.size):>9}  {escape(item.path)}" for item in made.remove]
+    words = "removed" if yes else "would be removed; --yes does it"
+    notes = [f"{count(len(made.remove), 'leftover')}, {in_words(made.total)}, {words}"]
+    data = {"removed": yes, "bytes": made.total, "leftovers": made.remove, "kept": made.kept}
+    return Result("models prune", data, lines, notes)
+
+
+def _pins(
+    session: Session, wanted: Sequence[Wanted], before: Lock, *, update: bool
+) -> tuple[dict[str, Pin], list[dict[str, str]]]:
+    """The pins of models, and what went wrong."""
+    entries = [_free(item.entry) if update else before.pinned(item.entry) for item in wanted]
+    pins: dict[str, Pin] = {}
+    problems: list[dict[str, str]] = []
+    answers = (
+        [Answered(entry) for entry in entries]
+        if session.settings.offline
+        else facts.ask(entries, session.provision.web)
+    )
+    here = {item.entry.id: item for item in session.provision.check([Wanted(answer.entry) for answer in answers])}
+    for answer in answers:
+        key = answer.entry.id
+        pin = answer.pin or before.pins.get(key)
+        pin = pin if pin and pin.sha256 else _from_file(session, here[key], pin)
+        if pin is not None:
+            pins[key] = pin
+        if answer.error is not None and (pin is None or answer.error.code == "upstream_changed"):
+            problems.append({"model": key, "code": answer.error.code, "message": answer.error.message})
+        elif pin is None or not pin.sha256:
+            problems.append({"model": key, "code": "no_hash", "message": "nobody says its hash, and it is not here"})
+    return pins, problems
+
+
+def _free(entry: ModelEntry) -> ModelEntry:
+    """The entry without promises, so that whatever its source has counts."""
+    return replace(entry, size=None, sha256=None)
+
+
+def _from_file(session: Session, found: Finding, pin: Pin | None) -> Pin | None:
+    """A pin of the file that is here, where it is the one that its source speaks of."""
+    if found.state not in (State.PRESENT, State.VERIFIED):
+        return pin
+    (read,) = session.provision.check([Wanted(found.entry)], deep=True)
+    if not read.good or read.sha256 is None:
+        return pin
+    url = pin.url if pin else (found.entry.urls or ("",))[0]
+    revision = pin.revision if pin else None
+    return Pin(url, read.size, read.sha256, revision, said_by="bytes", at=locks.now())
