@@ -83,6 +83,23 @@ async def run(
     )
 
 
+async def collect(
+    run_id: str, backend: Backend, folder: Path, *, timeout: float | None = None
+) -> tuple[SavedOutput, ...]:
+    """Wait for a run that was submitted before, by whomever, and fetch every output; being cancelled leaves it running.
+
+    Raises what `run` raises after submitting.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            finished = [event async for event in backend.watch(run_id) if isinstance(event, Finished)][-1]
+    except TimeoutError as error:
+        raise WaitTimeoutError(f"The run {run_id} takes longer than {timeout:g} s.", run_id=run_id) from error
+    outputs = await save(backend, finished.outputs, folder)
+    raise_unless_successful(finished, outputs=[str(item.path) for item in outputs])
+    return outputs
+
+
 def check_graph(graph: Graph, types: NodeTypes) -> tuple[Problem, ...]:
     """The warnings about a graph that a server with these node types would take and survive.
 

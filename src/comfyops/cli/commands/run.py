@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 
 from comfyops import app as parts
 from comfyops.backends.comfyui import ComfyUI
+from comfyops.backends.events import Queued
 from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
 from comfyops.cli.output import Result, count
 from comfyops.cli.progress import watching
@@ -22,6 +24,7 @@ from comfyops.execution.run import RunReport, check_graph
 from comfyops.execution.run import run as run_graph
 from comfyops.support.files import check_folder
 from comfyops.workflows.graph import Graph
+from comfyops.workflows.inputs import WorkflowInput, apply, find
 
 app = typer.Typer(add_completion=False)
 
@@ -36,6 +39,9 @@ def run(
         typer.Option("--set", help="Set an input: NAME=VALUE, or NODE.NAME=VALUE; for pictures a local file."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the outputs.")] = None,
+    repeat: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=1000, help="How many runs, each with the next seed.")
+    ] = 1,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Submit only and print the job's id.")] = False,
     timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait for the end.")] = None,
     front: Annotated[bool, typer.Option("--front", help="Go before all waiting jobs.")] = False,
@@ -50,10 +56,33 @@ def run(
     opened = _open(workflow, chosen)
     wanted = dict(map(_split, changes or []))
     check_folder(chosen.output)
+    order = _Order(opened, wanted, repeat, front, not no_validate, timeout)
     if no_wait:
-        run_id, number = wait_for(_submit(chosen, opened, wanted, front, not no_validate))
-        return Result("run", {"run_id": run_id, "number": number}, [run_id])
-    report = wait_for(_run(chosen, opened, wanted, front, not no_validate, timeout, as_json))
+        queued = wait_for(_submit(chosen, order))
+        data = [{"run_id": item.run_id, "number": item.number} for item in queued]
+        return Result("run", data if repeat > 1 else data[0], [item.run_id for item in queued])
+    reports = wait_for(_run(chosen, order, as_json))
+    return _many(reports) if repeat > 1 else _one(reports[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What to run, and how."""
+
+    opened: parts.Opened
+    wanted: dict[str, str]
+    repeat: int
+    front: bool
+    check: bool
+    timeout: float | None
+
+
+def _many(reports: list[RunReport]) -> Result:
+    lines = [escape(str(item.path)) for report in reports for item in report.outputs]
+    return Result("run", {"runs": reports}, lines, [f"{count(len(reports), 'run')}, {count(len(lines), 'output')}"])
+
+
+def _one(report: RunReport) -> Result:
     notes = ["answered from the server's cache: these are an earlier run's outputs"] if report.cached else []
     lines = [escape(str(item.path)) for item in report.outputs]
     return Result("run", report, lines, [*notes, f"{count(len(lines), 'output')} in {report.seconds:.1f} s"])
@@ -74,33 +103,62 @@ def _split(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-async def _submit(
-    chosen: Settings, opened: parts.Opened, wanted: dict[str, str], front: bool, check: bool
-) -> tuple[str, float]:
+async def _submit(chosen: Settings, order: _Order) -> list[Queued]:
     async with parts.connect(chosen) as backend:
-        graph = await _prepared(backend, opened, wanted)
-        if check:
-            check_graph(graph, await backend.node_types())
-        queued = await backend.submit(graph, front=front)
-        return queued.run_id, queued.number
+        graphs = await _graphs(backend, order)
+        if order.check:
+            check_graph(graphs[0], await backend.node_types())
+        return [await backend.submit(graph, front=order.front) for graph in graphs]
 
 
-async def _run(
-    chosen: Settings,
-    opened: parts.Opened,
-    wanted: dict[str, str],
-    front: bool,
-    check: bool,
-    timeout: float | None,
-    quiet: bool,
-) -> RunReport:
+async def _run(chosen: Settings, order: _Order, quiet: bool) -> list[RunReport]:
+    """Run every graph, all in the server's queue at once; the first failure cancels the rest."""
     async with parts.connect(chosen) as backend:
-        graph = await _prepared(backend, opened, wanted)
-        with watching(graph, quiet=quiet) as show:
-            report = await run_graph(
-                graph, backend, chosen.output, on_event=show, check=check, front=front, timeout=timeout
-            )
+        graphs = await _graphs(backend, order)
+        with watching(graphs[0], quiet=quiet or len(graphs) > 1) as show:
+
+            async def one(graph: Graph) -> RunReport:
+                return await run_graph(
+                    graph, backend, chosen.output, on_event=show,
+                    check=order.check, front=order.front, timeout=order.timeout,
+                )  # fmt: skip
+
+            tasks = [asyncio.ensure_future(one(graph)) for graph in graphs]
+            try:
+                reports = await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+    return [_without_unchecked(report) for report in reports]
+
+
+def _without_unchecked(report: RunReport) -> RunReport:
     return replace(report, warnings=tuple(item for item in report.warnings if item.code != "file_not_checked"))
+
+
+async def _graphs(backend: ComfyUI, order: _Order) -> list[Graph]:
+    """The graph once for each run, the seeds counted up.
+
+    Raises UsageError where there is no seed to count.
+    """
+    graph = await _prepared(backend, order.opened, order.wanted)
+    if order.repeat == 1:
+        return [graph]
+    types = await backend.node_types()
+    seeds = [item for item in find(graph, types) if item.name.startswith("seed") and isinstance(item.default, int)]
+    if not seeds:
+        raise UsageError("--count needs a workflow with a seed: all runs would be the same.")
+    return [
+        apply(graph, seeds, {item.name: _next(item, turn) for item in seeds}, types) for turn in range(order.repeat)
+    ]
+
+
+def _next(item: WorkflowInput, turn: int) -> int:
+    """A seed some turns on, started again from the smallest after the largest."""
+    low, high = int(item.minimum or 0), int(item.maximum or 2**64 - 1)
+    assert isinstance(item.default, int)
+    return low + (item.default + turn - low) % (high - low + 1)
 
 
 async def _prepared(backend: ComfyUI, opened: parts.Opened, wanted: dict[str, str]) -> Graph:
