@@ -103,6 +103,32 @@ class Settings(BaseSettings):
         description="Never ask a source of models: only what is there and what is remembered counts.",
     )
 
+    max_login_attempts: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("COMFYOPS_MAX_LOGIN_ATTEMPTS", "MAX_LOGIN_ATTEMPTS"),
+        description="Wrong passwords of one account, or from one address, after which waiting begins.",
+    )
+    session_expire_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=8760,
+        validation_alias=AliasChoices("COMFYOPS_SESSION_EXPIRE_HOURS", "SESSION_EXPIRE_HOURS"),
+        description="Hours after which somebody who signed in has to do so again.",
+    )
+    session_idle_minutes: float = Field(
+        default=120.0, gt=0, le=525_600, description="Minutes without a request after which a session ends."
+    )
+    guest_mode: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("COMFYOPS_GUEST_MODE", "GUEST_MODE_ENABLED"),
+        description="Let people without a credential see the page and the server's facts, nothing else.",
+    )
+    audit_keep_days: float = Field(
+        default=365.0, gt=0, le=36_500, description="Days after which `comfyops audit prune` drops records."
+    )
+
     @property
     def hub_token(self) -> str | None:
         """The token for Hugging Face: the setting, else the one that its own tools have saved."""

@@ -43,6 +43,13 @@
      │   └─ DownloadCancelledError somebody cancelled the download
      ├─ LaunchError                a ComfyUI on this machine could not be started
      │   └─ PortInUseError         something else listens there
+     ├─ AuthError                  who may do what: the request is not let in
+     │   ├─ PathError              the path of a request has no honest reading
+     │   ├─ WrongCredentialError   name and password, or a one-time secret, are wrong
+     │   ├─ TooManyAttemptsError   too many wrong ones; carries the seconds to wait
+     │   ├─ AccountError           a user, token or role that cannot be made, changed or found
+     │   ├─ WeakPasswordError      a password that is too short or known
+     │   └─ AuditError             the record of who did what has been tampered with
      ├─ MissingExtraError          an optional part is not installed
      ├─ StoppedError               Ctrl-C or SIGTERM ended the command                  (exit 130)
      └─ InternalError              a fault of ComfyOps itself
@@ -359,6 +366,54 @@ class PortInUseError(LaunchError):
 
     code = "port_in_use"
     hint = "Choose another port with --port, or stop what listens there."
+
+
+class AuthError(ComfyOpsError):
+    """Who may do what: a request or a change is not let in."""
+
+    code = "auth"
+
+
+class PathError(AuthError):
+    """The path of a request has no honest reading."""
+
+    code = "bad_path"
+    hint = "Write the path plainly: UTF-8, encoded once, without '..' that leads out."
+
+
+class WrongCredentialError(AuthError):
+    """Name and password, or a one-time secret, are wrong."""
+
+    code = "credential_wrong"
+    hint = "Check both; an administrator can set a new password with `comfyops auth user password NAME`."
+
+
+class TooManyAttemptsError(AuthError):
+    """Too many wrong attempts of an account or from an address; `facts["retry_after"]` is in seconds."""
+
+    code = "too_many_attempts"
+    hint = "Wait as long as it says; each further wrong attempt makes the wait longer."
+
+
+class AccountError(AuthError):
+    """A user, token or role that cannot be made, changed or found."""
+
+    code = "account"
+    hint = "List them with `comfyops auth user ls`, `comfyops auth token ls` and `comfyops auth role ls`."
+
+
+class WeakPasswordError(AuthError):
+    """A password that is too short, or one that everybody knows."""
+
+    code = "weak_password"
+    hint = "Take at least 10 characters, such as four words that have nothing to do with one another."
+
+
+class AuditError(AuthError):
+    """The record of who did what does not fit together: it was changed, shortened or reordered."""
+
+    code = "audit_broken"
+    hint = "Keep the file as evidence; records before the one it names are still whole."
 
 
 class MissingExtraError(ComfyOpsError):

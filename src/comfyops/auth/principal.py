@@ -1,0 +1,28 @@
+"""Who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["token", "user", "guest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, as established by a credential.
+
+    `id` is the owner: it stays the same when a token is rotated, and is what jobs, files and history belong to.
+    `token_id` is the public part of the token that was shown, "" for sessions and guests; it may be logged.
+    """
+
+    id: str
+    name: str
+    role: str
+    scopes: frozenset[str]
+    kind: Kind
+    token_id: str = ""
+
+    def may(self, scope: str) -> bool:
+        """Whether this scope was given."""
+        return scope in self.scopes
