@@ -53,6 +53,16 @@ except KeyboardInterrupt:
     print("Stopped server")
 '''
 
+SIMULATED = '''
+"""A stand-in for ComfyUI that runs workflows: the simulator."""
+import argparse, sys
+from comfyops.cli.main import run
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--port")
+sys.exit(run(["simulate", "--port", parser.parse_known_args()[0].port]))
+'''
+
 TORCH = '''
 """A stand-in for PyTorch that says what a test wants it to see."""
 __version__ = "0.test"
@@ -73,10 +83,13 @@ class backends:
 '''
 
 
-def installation(folder: Path, *, gpu: bool = False, python: bool = True) -> Path:
-    """A ComfyUI in this folder, whose Python sees a GPU or does not, or that has no Python at all."""
+def installation(folder: Path, *, gpu: bool = False, python: bool = True, simulated: bool = False) -> Path:
+    """A ComfyUI in this folder, whose Python sees a GPU or does not, or that has no Python at all.
+
+    A simulated one is the simulator, and runs workflows.
+    """
     (folder / "models").mkdir(parents=True)
-    (folder / "main.py").write_text(MAIN)
+    (folder / "main.py").write_text(SIMULATED if simulated else MAIN)
     (folder / "torch.py").write_text(TORCH.replace("{there}", str(gpu)))
     if python:
         program = folder / "venv" / "bin" / "python"

@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from comfyops.testing.model_hub import ModelHub
 from tests.acceptance.processes import COMMAND, Done, comfyops, ended, environment, get, stopped, wait_until
 from tests.fake_comfyui import free_port, installation
+from tests.unit.models.shelf import HF, weights
+
+DATA = weights(10_000)
 
 
 @pytest.fixture
@@ -168,6 +173,46 @@ def test_one_that_nobody_names_is_searched_for(tmp_path: Path) -> None:
     assert done.code == 0
     nothing = comfyops("launch", "--dry-run", folder=Path("/"), variables={"HOME": str(tmp_path)})
     nothing.failed_with("file_missing", "--comfyui-path")
+
+
+def test_required_models_are_fetched_first_and_optional_ones_never_block(folder: Path) -> None:
+    needed, wished = "loras/needed.safetensors", "loras/wished.safetensors"
+    with ModelHub({"org/repo/needed.safetensors": DATA}) as hub:
+        variables = models_of(folder, hub, required=needed, optional=wished)
+        port = free_port()
+        arguments = ("launch", "--comfyui-path", "ComfyUI", "--group", "mine", "--port", str(port))
+        done = comfyops(*arguments, "--", "--fail", "exit", folder=folder, variables=variables)
+    done.failed_with("launch", "exit code 3", "1 required model to fetch first")
+    assert (folder / "ComfyUI/models" / needed).read_bytes() == DATA
+    assert not (folder / "ComfyUI/models" / wished).exists()
+    again = comfyops(*arguments, "--", "--fail", "exit", folder=folder, variables=variables)
+    again.failed_with("launch", "exit code 3", "1 required model there")
+
+
+def test_without_a_required_model_nothing_is_started(folder: Path) -> None:
+    with ModelHub({}) as hub:
+        variables = models_of(folder, hub, required="loras/needed.safetensors", optional="loras/wished.safetensors")
+        arguments = ("launch", "--comfyui-path", "ComfyUI", "--group", "mine", "--port", str(free_port()))
+        done = comfyops(*arguments, folder=folder, variables=variables)
+    done.failed_with("model", "1 required model cannot be had", "loras/needed.safetensors", "--no-models")
+    assert not list((folder / "home").glob("logs/*"))
+    unknown = comfyops("launch", "--comfyui-path", "ComfyUI", "--group", "mnie", folder=folder, variables=variables)
+    unknown.failed_with("unknown_model", "mnie", "mine")
+
+
+def models_of(folder: Path, hub: ModelHub, *, required: str, optional: str) -> dict[str, str]:
+    """A person's own catalog with a group "mine", and the variables with which a simulated hub serves it."""
+    models = []
+    for name, group in ((required, "required_in"), (optional, "optional_in")):
+        place, _, file = name.partition("/")
+        models.append({"folder": place, "file": file, "url": f"{HF}/org/repo/resolve/main/{file}", group: ["mine"]})
+    (folder / "home").mkdir()
+    (folder / "home" / "models.yaml").write_text(yaml.safe_dump({"models": models}))
+    return {
+        "COMFYOPS_HOME": str(folder / "home"),
+        "HF_ENDPOINT": hub.endpoint,
+        "COMFYOPS_MODEL_HOSTS": f"{hub.endpoint},{hub.store}",
+    }
 
 
 def children(pid: int) -> list[str]:

@@ -12,12 +12,13 @@ import typer
 from rich.markup import escape
 
 from comfyops import config
+from comfyops.cli.model_options import ComfyUIPath, choice, fetching, opened
 from comfyops.cli.options import Json, settings, wait_for
-from comfyops.cli.output import Result, emit, failed, say
-from comfyops.deploy.launch import START_SECONDS, LaunchPlan, Running, running
+from comfyops.cli.output import Result, count, emit, failed, in_words, say
+from comfyops.deploy.launch import START_SECONDS, LaunchPlan, Running, check_port, running
 from comfyops.deploy.python import ask, find_python
 from comfyops.deploy.spec import LOOPBACK, LaunchSpec, spec
-from comfyops.errors import LaunchError
+from comfyops.errors import LaunchError, ModelError
 from comfyops.models import places
 from comfyops.models.places import Place
 
@@ -25,9 +26,6 @@ app = typer.Typer(add_completion=False)
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-ComfyUIPath = Annotated[
-    str | None, typer.Option("--comfyui-path", help="Folder of ComfyUI, else COMFYOPS_COMFYUI_PATH, else searched for.")
-]
 Python = Annotated[
     Path | None, typer.Option("--python", help="Python (or its environment) to run ComfyUI with, if not its own.")
 ]
@@ -61,8 +59,34 @@ def launch(
     plan = wait_for(planned(place, wanted, python))
     if dry_run:
         return Result("launch", described(plan), [escape(" ".join(plan.command))], [_device(plan)])
+    wait_for(check_port(wanted))
+    if not no_models:
+        have_models(place, group, quiet=quiet or as_json)
     wait_for(_serve(plan, start_timeout, quiet=quiet or as_json, as_json=as_json))
     return None
+
+
+def have_models(place: Place, groups: list[str] | None, *, quiet: bool) -> None:
+    """Fetch the required models of these groups that are missing or wrong; optional ones are left as they are.
+
+    Raises ModelError where a required one cannot be had, NotWritableError, DiskFullError, UnknownModelError.
+    """
+    session = opened(str(place.root), None)
+    findings = session.provision.check(session.wanted(choice(None, None, groups)))
+    made = session.provision.plan(findings, ask=not session.settings.offline)
+    bad = [(item.entry.id, item.message, item.hint) for item in made.blocked if item.required]
+    if made.fetch and not bad:
+        words = f"{count(len(made.fetch), 'required model')} to fetch first, {in_words(made.total)}"
+        say(f"{words}, into {escape(str(session.storage.root))} (--no-models starts without)")
+        with fetching(made.total, quiet=quiet) as listener:
+            outcomes = session.provision.fetch(made.fetch, listener)
+        bad = [(item.entry.id, item.message, item.hint) for item in outcomes if not item.ok]
+    if bad:
+        name, message, hint = bad[0]
+        words = f"{count(len(bad), 'required model')} cannot be had. {name}: {message}"
+        hint = f"{hint} Or start without: --no-models.".strip()
+        raise ModelError(words, hint=hint, models=[item[0] for item in bad])
+    say(f"{count(sum(item.required for item in findings), 'required model')} there")
 
 
 async def planned(place: Place, wanted: LaunchSpec, python: Path | None) -> LaunchPlan:

@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from comfyops.cli.commands import workflow_backups, workflow_check, workflow_convert, workflow_inputs, workflow_tools
+from comfyops.cli.commands import (
+    workflow_backups,
+    workflow_check,
+    workflow_convert,
+    workflow_inputs,
+    workflow_prepare,
+    workflow_tools,
+)
 from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, chosen_types
 from comfyops.cli.output import Result
 from comfyops.errors import InputError, MissingFileError
@@ -25,6 +32,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check, look 
 app.command("convert")(workflow_convert.run)
 app.command("inputs")(workflow_inputs.run)
 app.command("check")(workflow_check.run)
+app.command("prepare")(workflow_prepare.run)
 for module in (workflow_tools, workflow_backups):
     module.register(app)
 

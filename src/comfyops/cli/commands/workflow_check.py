@@ -50,13 +50,13 @@ def run(
     """
     chosen = settings(server=server, token=token, api_prefix=api_prefix)
     opened = parts.open_workflow(workflow, parts.library(chosen))
-    facts = wait_for(_facts(chosen))
+    facts = wait_for(server_facts(chosen))
     found = readiness(
         opened.found.graph(facts.types),
         facts.types,
         stated=stated(ui_format.parse(opened.found.ui)) if opened.found.ui is not None else Stated(),
         sizes={(item.folder, item.name): item.size for item in facts.models if item.size is not None},
-        device=_device(facts.stats),
+        device=device_of(facts.stats),
     )
     data = {"workflow": opened.name, "server": chosen.server, "ready": found.ready, **plain(found)}
     verdict = "could run" if found.ready else "could not run"
@@ -64,7 +64,8 @@ def run(
     return Result("workflow check", data, _table(found), [escape(note)], exit_code=0 if found.ready else 1)
 
 
-async def _facts(chosen: Settings) -> ServerFacts:
+async def server_facts(chosen: Settings) -> ServerFacts:
+    """Ask a server. Raises BackendError where it does not answer."""
     async with parts.connect(chosen) as backend:
         types, stats = await asyncio.gather(backend.node_types(), backend.system_stats())
         try:
@@ -74,7 +75,7 @@ async def _facts(chosen: Settings) -> ServerFacts:
         return ServerFacts(types, stats, models)
 
 
-def _device(stats: SystemStats) -> DeviceFacts | None:
+def device_of(stats: SystemStats) -> DeviceFacts | None:
     """The first device, which ComfyUI computes on."""
     if not stats.devices:
         return None

@@ -1,0 +1,206 @@
+"""What stands between a workflow and its run: nodes, models, disk, memory. Inspected first, then fetched, then tried.
+
+Models are known from, first wins: a lock file, the catalogs, the addresses that the workflow itself names.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from comfyops.errors import ComfyOpsError, DiskFullError
+from comfyops.models.catalog import Catalog, Wanted
+from comfyops.models.check import Finding, State
+from comfyops.models.entry import ModelEntry, merged, parse
+from comfyops.models.folders import canonical
+from comfyops.models.plan import Blocked, Plan
+from comfyops.models.provision import Provision
+from comfyops.workflows.graph import Graph
+from comfyops.workflows.node_types import NodeTypes
+from comfyops.workflows.problems import Problem, Severity
+from comfyops.workflows.readiness import DeviceFacts, MissingNode, ModelNeed, VramFit, readiness
+from comfyops.workflows.stated import Stated
+
+_MARGIN = 0.01
+"""Part of the bytes to fetch that must stay free besides."""
+
+Sizes = Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be made runnable: a workflow's graph, or those of a storyboard's panels; by name."""
+
+    name: str
+    graphs: Mapping[str, Graph]
+    stated: Stated
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where it is to run: the node types, sizes of the server's model files, its device, packs whose folders are there.
+
+    `packs` are folders of custom nodes whose classes nobody could be asked for.
+    """
+
+    types: NodeTypes
+    sizes: Sizes
+    device: DeviceFacts | None = None
+    packs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFit:
+    """Bytes to fetch into a disk against what is free on it."""
+
+    path: str
+    needed: int
+    free: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it all goes onto the disk, with a margin."""
+        return self.needed * (1 + _MARGIN) <= self.free
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All that was found. `findings` are of the models, `plan` is what is to be fetched (None = nowhere to put it).
+
+    `assumed` are missing classes whose pack's folder is there; a running server would know.
+    """
+
+    subject: Subject
+    missing_nodes: tuple[MissingNode, ...]
+    assumed: tuple[MissingNode, ...]
+    problems: tuple[Problem, ...]
+    findings: tuple[Finding, ...]
+    plan: Plan | None
+    disks: tuple[DiskFit, ...]
+    vram: VramFit
+
+    @property
+    def blocked(self) -> tuple[Blocked, ...]:
+        """The models that are missing and cannot be had."""
+        if self.plan is not None:
+            return self.plan.blocked
+        why = "no models folder of this machine is known to put it into"
+        hint = "Run this on the server's machine with --comfyui-path DIR."
+        return tuple(Blocked(item.entry, True, "missing", why, hint) for item in self.findings if item.bad)
+
+    @property
+    def can_run(self) -> bool:
+        """Whether nothing is missing that the plan does not bring, and nothing is wrong."""
+        wrong = any(item.severity is not Severity.WARNING for item in self.problems)
+        return not (self.missing_nodes or wrong or self.blocked)
+
+    @property
+    def has_everything(self) -> bool:
+        """Whether it could run now."""
+        return self.can_run and not (self.plan and self.plan.fetch)
+
+
+def inspect(subject: Subject, ground: Ground, catalog: Catalog, provision: Provision | None) -> Preparation:
+    """Find out what is needed and what of it is there; sources are asked for what is not known of missing models."""
+    found = [
+        readiness(graph, ground.types, stated=subject.stated, sizes=ground.sizes, device=ground.device)
+        for graph in subject.graphs.values()
+    ]
+    needs = {(item.folder, item.name): item for report in found for item in report.models}
+    wanted = [(need, Wanted(entry_for(need, catalog))) for need in needs.values()]
+    findings, plan = _models(wanted, provision)
+    missing, assumed = _nodes((item for report in found for item in report.missing_nodes), ground.packs)
+    return Preparation(
+        subject,
+        missing,
+        assumed,
+        tuple(dict.fromkeys(problem for report in found for problem in report.problems)),
+        findings,
+        plan,
+        tuple(disk_fits(plan)) if plan else (),
+        _vram(subject, ground, findings, plan),
+    )
+
+
+def entry_for(need: ModelNeed, catalog: Catalog) -> ModelEntry:
+    """What is known of a model that a workflow names; its name and folder are the workflow's.
+
+    A source that the workflow names goes after those of the catalog, and is left out where it is no address of a model.
+    """
+    folder, file = canonical(need.folder), need.name.replace("\\", "/")
+    base = file.rpartition("/")[2]
+    known = catalog.models.get(f"{folder}/{file}") or catalog.models.get(f"{folder}/{base}")
+    entry = ModelEntry(folder, file) if known is None else replace(known, file=file)
+    try:
+        parse({"folder": folder, "file": file}, "The workflow")
+        own = parse({"folder": folder, "file": file, "url": need.url}, "The workflow") if need.url else None
+    except ComfyOpsError:
+        own = None
+    return merged(entry, own) if own is not None else entry
+
+
+def check_disks(disks: Iterable[DiskFit]) -> None:
+    """Raises DiskFullError for the first disk that has no room for what it is to take."""
+    for disk in disks:
+        if not disk.is_enough:
+            words = f"No space left on device: {disk.needed / 1e9:.2f} GB are needed in {disk.path}"
+            facts = {"path": disk.path, "needed_bytes": disk.needed, "free_bytes": disk.free}
+            raise DiskFullError(f"{words}, {disk.free / 1e9:.2f} GB are free there.", hint=None, **facts)
+
+
+def disk_fits(plan: Plan) -> Iterator[DiskFit]:
+    """What each disk is to take; files of unknown size are not counted."""
+    needed: dict[int, tuple[Path, int]] = {}
+    for item in plan.fetch:
+        folder = next(path for path in Path(item.target).absolute().parents if path.exists())
+        first, size = needed.get(folder.stat().st_dev, (folder, 0))
+        needed[folder.stat().st_dev] = first, size + (item.entry.size or 0)
+    for folder, size in needed.values():
+        yield DiskFit(str(folder), size, shutil.disk_usage(folder).free)
+
+
+def _models(
+    wanted: Sequence[tuple[ModelNeed, Wanted]], provision: Provision | None
+) -> tuple[tuple[Finding, ...], Plan | None]:
+    if provision is None:
+        return tuple(_as_the_server_says(need, item) for need, item in wanted), None
+    findings = provision.check([item for _, item in wanted])
+    return findings, provision.plan(findings, ask=not provision.web.offline)
+
+
+def _as_the_server_says(need: ModelNeed, item: Wanted) -> Finding:
+    state = State.MISSING if need.installed is False else State.PRESENT
+    sizes = (need.size, item.entry.size)
+    other = need.installed and None not in sizes and sizes[0] != sizes[1]
+    why = "the server does not tell" if need.installed is None else "not of the catalog's size" if other else ""
+    entry = replace(item.entry, size=need.size, sha256=None) if other else item.entry
+    return Finding(entry, True, state, "", need.size, why=why)
+
+
+def _nodes(
+    missing: Iterable[MissingNode], packs: frozenset[str]
+) -> tuple[tuple[MissingNode, ...], tuple[MissingNode, ...]]:
+    """The classes that are missing, each once, and those of packs whose folder is there."""
+    found = {item.class_type: item for item in missing}
+    there = {name.casefold() for name in packs}
+    assumed = {name: item for name, item in found.items() if item.brought_by.casefold() in there}
+    return tuple(item for name, item in found.items() if name not in assumed), tuple(assumed.values())
+
+
+def _vram(subject: Subject, ground: Ground, findings: Sequence[Finding], plan: Plan | None) -> VramFit:
+    """The largest need for memory among the graphs, with the sizes of what is to be fetched."""
+    sizes = dict(ground.sizes)
+    entries = [(item.entry, item.size) for item in findings]
+    entries += [(item.entry, None) for item in plan.fetch] if plan else []
+    for entry, size in entries:
+        known = size or entry.size
+        if known:
+            sizes[entry.folder, entry.file] = known
+    fits = [
+        readiness(graph, ground.types, stated=subject.stated, sizes=sizes, device=ground.device).vram
+        for graph in subject.graphs.values()
+    ]
+    return max(fits, key=lambda fit: fit.known_bytes)

@@ -1,0 +1,192 @@
+"""`comfyops workflow prepare` and `lock verify`: from a workflow to one that runs; with a simulated hub and server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from comfyops.testing.model_hub import ModelHub
+from comfyops.workflows.graph import GraphBuilder
+from tests.acceptance.conftest import painted, write
+from tests.acceptance.processes import Done, Server, comfyops
+from tests.fake_comfyui import free_port, installation
+from tests.unit.models.shelf import HF, sha, weights
+
+DATA = weights(100_000)
+NAME = "sd_xl_base_1.0.safetensors"
+MODEL = f"checkpoints/{NAME}"
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[ModelHub]:
+    with ModelHub({f"org/repo/{NAME}": DATA}) as hub:
+        yield hub
+
+
+class Bench:
+    """A folder with a ComfyUI, a workflow and a catalog that knows its model; and the command in it."""
+
+    def __init__(self, folder: Path, hub: ModelHub) -> None:
+        self.folder, self.hub = folder, hub
+        self.comfyui = installation(folder / "ComfyUI", simulated=True)
+        self.placed = self.comfyui / "models" / MODEL
+        write(folder / "painted.json", painted())
+        self.catalog(size=len(DATA), sha256=sha(DATA))
+
+    def catalog(self, **facts: Any) -> None:
+        model = {"folder": "checkpoints", "file": NAME, "url": f"{HF}/org/repo/resolve/main/{NAME}", **facts}
+        (self.folder / "catalog.yaml").write_text(yaml.safe_dump({"models": [model]}))
+
+    def __call__(self, *arguments: str | Path) -> Done:
+        variables = {
+            "COMFYOPS_HOME": str(self.folder / "home"),
+            "HF_ENDPOINT": self.hub.endpoint,
+            "COMFYOPS_MODEL_HOSTS": f"{self.hub.endpoint},{self.hub.store}",
+        }
+        return comfyops(*arguments, folder=self.folder, variables=variables)
+
+    def prepare(self, *options: str | Path, workflow: str = "painted.json") -> Done:
+        return self("workflow", "prepare", workflow, "--comfyui-path", "ComfyUI", "--catalog", "catalog.yaml", *options)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, hub: ModelHub) -> Bench:
+    return Bench(tmp_path, hub)
+
+
+def test_the_plan_is_shown_and_nothing_is_done_without_a_yes(bench: Bench) -> None:
+    done = bench.prepare("--dry-run", "--json")
+    data = done.data
+    (fetch,) = data["fetch"]
+    assert (fetch["model"], fetch["size"], fetch["sha256"]) == (MODEL, len(DATA), sha(DATA))
+    assert fetch["target"] == str(bench.placed) and data["can_run"] and not data["applied"]
+    assert data["disks"][0]["needed"] == len(DATA) < data["disks"][0]["free"]
+    asked = bench.prepare()
+    assert asked.code == 1 and "nothing was fetched: --yes fetches 1 file" in asked.err
+    assert all(word in asked.err for word in ("to fetch", MODEL, "hash known", "disk", "VRAM")), asked.err
+    assert not bench.placed.exists()
+
+
+def test_a_workflow_is_made_runnable_tried_and_locked(bench: Bench, server: Server) -> None:
+    done = bench.prepare("--yes", "--server", server.url, "--lock", "comfyops.lock", "--json")
+    data = done.data
+    assert [item["how"] for item in data["outcomes"]] == ["fetched"] and bench.placed.read_bytes() == DATA
+    (smoke,) = data["smoke"]
+    assert smoke["ok"] and smoke["outputs"] == 1, smoke
+    lock = json.loads((bench.folder / "comfyops.lock").read_text())
+    pin = lock["models"][MODEL]
+    assert (pin["size"], pin["sha256"], pin["revision"]) == (len(DATA), sha(DATA), bench.hub.commit)
+    assert lock["comfyui"]["version"] == "0.33.0" and lock["workflow"]["name"] == "painted.json"
+    again = bench.prepare("--server", server.url, "--json")
+    assert again.data["outcomes"] == [] and again.data["smoke"][0]["ok"]
+
+
+def test_comfyui_is_started_for_the_smoke_run_and_stopped(bench: Bench) -> None:
+    port = free_port()
+    done = bench.prepare("--yes", "--launch", "--port", str(port), "--json")
+    assert done.data["smoke"][0]["ok"], done
+    assert "smoke" not in done.err and not done.err.count("Traceback")
+    reachable = comfyops("nodes", "ls", "--server", f"http://127.0.0.1:{port}")
+    reachable.failed_with("backend_unreachable")
+
+
+def test_without_a_server_it_is_said_that_nothing_was_tried(bench: Bench) -> None:
+    done = bench.prepare("--yes")
+    assert done.code == 0 and "it was not tried" in done.err and bench.placed.is_file()
+
+
+def test_what_is_unknown_is_asked_of_the_source(bench: Bench) -> None:
+    bench.catalog()
+    (fetch,) = bench.prepare("--dry-run", "--json").data["fetch"]
+    assert fetch["sha256"] is not None
+
+
+def test_a_model_that_nobody_knows_is_named(bench: Bench) -> None:
+    build = GraphBuilder()
+    build.add("CheckpointLoaderSimple", ckpt_name="my/very-own.safetensors")
+    write(bench.folder / "own.json", build.build())
+    done = bench.prepare("--yes", workflow="own.json")
+    assert done.code == 1
+    assert "No address is known for checkpoints/my/very-own.safetensors." in done.err
+
+
+def test_a_model_that_only_a_server_lacks_is_named(bench: Bench, server: Server) -> None:
+    build = GraphBuilder()
+    build.add("CheckpointLoaderSimple", ckpt_name="gone.safetensors")
+    write(bench.folder / "own.json", build.build())
+    done = bench("workflow", "prepare", "own.json", "--server", server.url)
+    assert done.code == 1 and "--comfyui-path DIR" in done.err and "gone.safetensors" in done.err
+
+
+def test_a_missing_node_is_named_with_what_brings_it(bench: Bench) -> None:
+    graph = painted()
+    write(bench.folder / "faces.json", graph.with_node(graph["1"]))
+    text = json.loads((bench.folder / "faces.json").read_text())
+    text["90"] = {"class_type": "FaceDetailer", "inputs": {"image": ["6", 0]}}
+    (bench.folder / "faces.json").write_text(json.dumps(text))
+    done = bench.prepare("--dry-run", workflow="faces.json")
+    assert done.code == 1 and "node FaceDetailer" in done.err and "brought by ComfyUI-Impact-Pack" in done.err
+    (bench.comfyui / "custom_nodes" / "comfyui-impact-pack").mkdir(parents=True)
+    done = bench.prepare("--dry-run", workflow="faces.json")
+    assert "assumed" in done.err and "missing   " not in done.err
+
+
+def test_wrong_bytes_are_not_placed_and_nothing_is_tried(bench: Bench, server: Server) -> None:
+    bench.catalog(size=len(DATA), sha256="0" * 64)
+    done = bench.prepare("--yes", "--server", server.url, "--lock", "comfyops.lock")
+    assert done.code == 1 and "sources gave" in done.out and "it could not run" in done.err
+    assert not bench.placed.exists() and not (bench.folder / "comfyops.lock").exists()
+
+
+def test_a_storyboards_models_are_prepared_too(bench: Bench, server: Server) -> None:
+    shots = [{"id": "shot", "panels": [{"id": name, "prompt": name} for name in ("cliff", "stairs")]}]
+    story = {"project": {"id": "story"}, "sequences": [{"id": "night", "shots": shots}]}
+    (bench.folder / "story.yaml").write_text(yaml.safe_dump(story))
+    done = bench.prepare("--yes", "--server", server.url, "--json", workflow="story.yaml")
+    assert done.data["ready"] and len(done.data["smoke"]) == 1, done
+    assert [item["model"] for item in done.data["models"]] == [MODEL]
+
+
+def test_a_lock_holds_until_something_changes(bench: Bench, server: Server) -> None:
+    lock = ("lock", "verify", "comfyops.lock")
+    assert bench.prepare("--yes", "--server", server.url, "--lock", "comfyops.lock").code == 0
+    here = ("--comfyui-path", "ComfyUI")
+    assert bench(*lock).code == 0
+    everything = bench(*lock, *here, "--deep", "--upstream", "--workflow", "painted.json", "--json")
+    assert everything.code == 1, "the folder of this ComfyUI does not say its version"
+    bad = [row for row in everything.envelope["data"]["rows"] if not row["ok"]]
+    assert [row["kind"] for row in bad] == ["program"], bad
+    (bench.comfyui / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
+    assert bench(*lock, *here, "--deep", "--upstream", "--workflow", "painted.json").code == 0
+    bench.placed.write_bytes(DATA[:-1] + b"?")
+    changed = bench(*lock, *here, "--deep")
+    assert changed.code == 1 and "bad  model" in changed.out
+    bench.placed.unlink()
+    assert "missing" in bench(*lock, *here).out
+    write(bench.folder / "painted.json", painted())
+    assert "another file" in bench(*lock, "--workflow", "painted.json").out
+
+
+def test_a_lock_is_kept_to(bench: Bench, server: Server) -> None:
+    assert bench.prepare("--yes", "--server", server.url, "--lock", "comfyops.lock").code == 0
+    before = (bench.folder / "comfyops.lock").read_text()
+    bench.placed.unlink()
+    bench.catalog(size=1, sha256="1" * 64)
+    done = bench.prepare("--yes", "--server", server.url, "--lock", "comfyops.lock")
+    assert done.code == 0 and bench.placed.read_bytes() == DATA, done
+    assert json.loads(before)["models"] == json.loads((bench.folder / "comfyops.lock").read_text())["models"]
+
+
+def test_bad_wishes_are_refused_in_one_sentence(bench: Bench, tmp_path: Path) -> None:
+    bench("workflow", "prepare", "gone.json", "--comfyui-path", "ComfyUI").failed_with("file_missing", "gone.json")
+    bench("workflow", "prepare", "painted.json", "--comfyui-path", "x").failed_with("file_missing", "x is no folder")
+    (bench.folder / "bad.lock").write_text("[]")
+    bench("lock", "verify", "bad.lock").failed_with("catalog", "no lock of a workflow")
+    (bench.folder / "bad.lock").write_text("nothing")
+    bench.prepare("--lock", "bad.lock").failed_with("not_json", "is not JSON")
+    bench("lock", "verify", "none.lock").failed_with("file_missing", "none.lock")
