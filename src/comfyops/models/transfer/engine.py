@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Sequence
 
@@ -59,6 +58,8 @@ class Transfers:
         self, requests: Sequence[FileRequest], on_progress: Listener | None = None
     ) -> tuple[FileResult, ...]:
         """`run` in a thread of its own; where the task is cancelled, the downloads are, and what came is kept."""
+        import asyncio  # a third of this package's import time, and `run` needs none of it
+
         task = asyncio.create_task(asyncio.to_thread(self.run, requests, on_progress))
         try:
             return await asyncio.shield(task)

@@ -15,7 +15,7 @@ from comfyops.models.transfer.source import authorization
 from comfyops.models.transfer.work import Work
 from comfyops.support.files import storage_error
 
-_BUFFER = 256 * 1024
+_BUFFER = 1024 * 1024
 _SLOW_AFTER = 10.0  # seconds after which a connection is compared with the others
 _SLOW = 0.1  # of the median rate
 
@@ -36,6 +36,7 @@ class Fetcher:
     def fetch(self, work: Work, segment: Segment) -> Outcome:
         """Fetch what is missing of the segment; never raises."""
         connection = self._connections.to(work.location)
+        work.active.add(connection)
         try:
             return self._fetch(work, segment, connection)
         except TimeoutError:
@@ -45,6 +46,7 @@ class Fetcher:
             connection.close()
             return Outcome("again", f"the connection broke ({str(error) or type(error).__name__})")
         finally:
+            work.active.discard(connection)
             work.rates.pop(threading.get_ident(), None)
 
     def _fetch(self, work: Work, segment: Segment, connection: Connection) -> Outcome:

@@ -7,15 +7,17 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from comfyops.errors import UntrustedSourceError
 from comfyops.models.transfer.answers import Answer, shown
 from comfyops.models.transfer.request import TransferSettings
 
 _CONNECT_TIMEOUT = 10.0
+_SAFE = "%/:=&?~#+!$,;'@()*[]|"
 _GATHER = 0.05  # seconds for which small pieces are gathered before they are written
 
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
@@ -115,7 +117,7 @@ class Connection:
 
     def _send(self, method: str, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
         self._http.request(method, target, headers={"Accept-Encoding": "identity", **headers})
         if self._http.sock is not None:
             self._http.sock.settimeout(self._stall)
@@ -140,7 +142,12 @@ class Connection:
         began = time.monotonic()
         filled = 0
         while filled < len(view):
-            got = stream.readinto1(view[filled:])
+            try:
+                got = stream.readinto1(view[filled:])
+            except OSError:
+                if not filled:
+                    raise
+                break  # what came before the line broke counts; the next read says that it did
             filled += got
             if not got or time.monotonic() - began > _GATHER:
                 break
@@ -154,6 +161,13 @@ class Connection:
         elif self._response is not None:
             self._response.close()
             self._response = None
+
+    def abort(self) -> None:
+        """End it from another thread: a read that waits for bytes fails at once."""
+        line = self._http.sock
+        if line is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(line, socket.SHUT_RDWR)  # not TLS's own, which would disturb the reader
 
     def close(self) -> None:
         """Close the connection; the next request opens it again."""

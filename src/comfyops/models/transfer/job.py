@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import NoReturn
+from urllib.parse import urljoin
 
 from comfyops.errors import (
     ComfyOpsError,
@@ -63,6 +64,8 @@ class Job:
             sha256 = self._bring()
         except ComfyOpsError as problem:
             error = problem
+        finally:
+            self._connections.close()
         self.meter.status, self.meter.error = ("completed", None) if error is None else ("failed", str(error))
         size = self.request.target.stat().st_size if error is None else self.meter.total
         seconds = time.monotonic() - began
@@ -159,7 +162,9 @@ class Job:
 
     def _open(self, where: Places, source: Source, size: int, name: str) -> tuple[Partial, Ranges]:
         try:
-            partial, written = Partial.open(where, name, size, shown(source.url), source.etag)
+            partial, written = Partial.open(
+                where, name, size, shown(source.url), source.etag, confirmed=source.sha256 is not None
+            )
         except OSError as error:
             raise storage_error(error, where.part) from error
         self._reused = total(written)
@@ -174,7 +179,7 @@ class Job:
             try:
                 answer = self._resolver.resolve(url)
             except NETWORK_ERRORS as error:
-                self._connections.to(url).close()
+                self._connections.close()
                 answer = Outcome("again", str(error) or type(error).__name__)
             if isinstance(answer, Source):
                 return answer
@@ -242,6 +247,7 @@ class Job:
         """The address of the bytes is no longer valid: get a new one. The file must be the same."""
         location = work.moved_to
         if location:
+            location = urljoin(work.location, location)
             self._settings.allow(location)
         else:
             fresh = self._resolve(work.source.url, work.patience)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from comfyops.errors import InternalError
 from comfyops.models.transfer.answers import Outcome, shown
 from comfyops.models.transfer.fetching import Fetcher
 from comfyops.models.transfer.http import Connections
@@ -51,6 +52,7 @@ class Lanes:
         with self._changed:
             self._works.remove(work)
             while work.connections:
+                work.abort()
                 self._changed.wait(_PATIENCE)
 
     def wake(self) -> None:
@@ -73,7 +75,7 @@ class Lanes:
             while (job := self._take()) is not None:
                 work, segment = job
                 began = time.monotonic()
-                outcome = fetcher.fetch(work, segment)
+                outcome = _safely(fetcher, work, segment)
                 self._finish(work, segment, outcome, began)
         finally:
             connections.close()
@@ -153,3 +155,11 @@ class Lanes:
         """The state of the files stands still: nobody takes or gives back a segment."""
         with self._changed:
             yield
+
+
+def _safely(fetcher: Fetcher, work: Work, segment: Segment) -> Outcome:
+    """A fault of ours must end the file, not leave it waiting for a thread that is gone."""
+    try:
+        return fetcher.fetch(work, segment)
+    except Exception as fault:  # noqa: BLE001
+        return Outcome("refused", error=InternalError(f"Fetching {shown(work.location)} failed: {fault!r}."))

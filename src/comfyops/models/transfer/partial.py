@@ -20,7 +20,8 @@ from comfyops.models.transfer.request import MIB
 
 SAVE_EVERY = 0.4  # seconds; what a killed process has to fetch again
 _SYNC_EVERY = 10.0  # seconds, and
-_SYNC_BYTES = 512 * MIB  # what a power cut costs
+_SYNC_BYTES = 256 * MIB  # what a power cut costs; but not more often than once in
+_SYNC_PAUSE = 2.0  # seconds
 _LONGEST_NAME = 180
 
 
@@ -79,11 +80,12 @@ class Partial:
 
     @classmethod
     def open(
-        cls, where: Places, identity: str, size: int, source: str, etag: str | None
+        cls, where: Places, identity: str, size: int, source: str, etag: str | None, *, confirmed: bool = False
     ) -> tuple[Partial, list[Range]]:
         """The partial file, made or found again, and the ranges of it that can be relied on.
 
         What was fetched before counts where it was the same file: of the same SHA-256, or of the same address and ETag.
+        The bytes to come must carry the ETag of that time, unless the source has just `confirmed` the SHA-256.
         Raises OSError.
         """
         boot = journal.boot_id()
@@ -94,7 +96,7 @@ class Partial:
         except FileNotFoundError:
             there = 0
         written = [item for item in written if item[1] <= there]
-        kept = old.etag if old is not None and written and old.source == source else etag
+        kept = old.etag if old is not None and written and old.source == source and not confirmed else etag
         known = tuple(written)
         partial = cls(where, Journal(identity, size, source, kept or etag, boot, known, known))
         partial._prepare(size)
@@ -145,7 +147,8 @@ class Partial:
         ranges = written()
         self.save(ranges)
         fresh = total(ranges) - self._synced_bytes
-        due = fresh > _SYNC_BYTES or (fresh and now - self._synced_at > _SYNC_EVERY)
+        waited = now - self._synced_at
+        due = (fresh > _SYNC_BYTES and waited > _SYNC_PAUSE) or (fresh and waited > _SYNC_EVERY)
         if due and (self._syncer is None or not self._syncer.is_alive()):
             self._syncer = threading.Thread(target=self._sync, args=(ranges,), name="sync", daemon=True)
             self._syncer.start()

@@ -26,8 +26,8 @@ class FileRequest:
     """One file to have in its place.
 
     `name` identifies it in progress, `cancel` and `prioritise`. `urls` are the same file at several sources, best
-    first. `size` (bytes) and `sha256` (64 hex digits) are checked; what is None is asked of the source, and a hash that the
-    source does not know either is computed and reported as trust on first use. A higher `priority` starts earlier.
+    first. `size` (bytes) and `sha256` (64 hex digits) are checked; what is None is asked of the source, and a hash that
+    the source does not know either is computed and reported as trust on first use. A higher `priority` starts earlier.
     `check` looks at the complete file before it is placed, and raises IntegrityError (or another ModelError) to refuse;
     it gets the partial file's path, which ends in ".part": the name that tells the format is that of `target`.
     """

@@ -76,6 +76,8 @@ class Resolver:
             wait = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
             kind = "busy" if status in _BUSY or wait is not None else "again"
             return Outcome("busy" if kind == "busy" else "again", f"HTTP {status}", wait=wait)
+        if status in (401, 403) and origin(answer.url) != origin(url):
+            return Outcome("again", f"HTTP {status} at its store")  # a signed address that has run out on the way
         return Outcome("refused", f"HTTP {status}", error=refusal(answer))
 
 

@@ -7,7 +7,7 @@ import time
 from itertools import count
 
 from comfyops.models.transfer.answers import Outcome
-from comfyops.models.transfer.http import origin
+from comfyops.models.transfer.http import Connection, origin
 from comfyops.models.transfer.pacing import Patience
 from comfyops.models.transfer.partial import Partial
 from comfyops.models.transfer.ranges import SHORTEST, Ranges
@@ -38,6 +38,7 @@ class Work:
         self.verdict: Outcome | None = None
         self.segment_length = SHORTEST
         self.downloaded = 0
+        self.active: set[Connection] = set()
         self.etag = partial.etag
         self.stop = threading.Event()
         self.moved = threading.Event()
@@ -52,6 +53,11 @@ class Work:
         self.located_at = time.monotonic()
         self.moved_to = ""
         self.blocked = False
+
+    def abort(self) -> None:
+        """Wake the threads that wait for bytes: their connections end now."""
+        for connection in tuple(self.active):
+            connection.abort()
 
     def end(self, outcome: Outcome) -> None:
         """It cannot go on from this source."""
