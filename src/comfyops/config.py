@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,18 @@ from comfyops.errors import UsageError
 _DAY = 86_400.0  # seconds
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
+
+
+@dataclass(frozen=True)
+class AuthSettings:
+    """What access depends on. Times are in seconds, `bcrypt_rounds` is the power of two of bcrypt's cost."""
+
+    max_login_attempts: int = 5
+    session_lifetime: float = 24 * 3600.0
+    session_idle: float = 2 * 3600.0
+    guest_mode: bool = False
+    audit_keep: float = 365 * _DAY
+    bcrypt_rounds: int = 12
 
 
 class Settings(BaseSettings):
@@ -128,6 +141,25 @@ class Settings(BaseSettings):
     audit_keep_days: float = Field(
         default=365.0, gt=0, le=36_500, description="Days after which `comfyops audit prune` drops records."
     )
+
+    secrets_file: Path = Field(
+        default=Path(".secrets/comfyops.yaml"),
+        description="The document of secrets; paths of its targets start at the folder that holds its folder.",
+    )
+    backup_passphrase: SecretStr | None = Field(
+        default=None, description="Passphrase that backups of secrets are encrypted with and opened by."
+    )
+
+    @property
+    def auth(self) -> AuthSettings:
+        """The settings of access, in seconds."""
+        return AuthSettings(
+            max_login_attempts=self.max_login_attempts,
+            session_lifetime=self.session_expire_hours * 3600,
+            session_idle=self.session_idle_minutes * 60,
+            guest_mode=self.guest_mode,
+            audit_keep=self.audit_keep_days * _DAY,
+        )
 
     @property
     def hub_token(self) -> str | None:

@@ -13,7 +13,8 @@ class Principal:
     """Who asks, as established by a credential.
 
     `id` is the owner: it stays the same when a token is rotated, and is what jobs, files and history belong to.
-    `token_id` is the public part of the token that was shown, "" for sessions and guests; it may be logged.
+    `token_id` says which credential was shown, and may be logged: the public part of the token, the public id of the
+    session (`ses_...`), "" for guests.
     """
 
     id: str
