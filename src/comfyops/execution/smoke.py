@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from comfyops.backends.backend import Backend
-from comfyops.errors import ComfyOpsError
-from comfyops.execution.run import OnEvent, run
+from comfyops.errors import ComfyOpsError, WaitTimeoutError
+from comfyops.execution.run import OnEvent, cancel_quietly, run
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.smallest import Change, smallest
@@ -72,8 +72,10 @@ async def smoke(
         with TemporaryDirectory(prefix="comfyops-smoke-") as folder:
             report = await run(ready, backend, Path(folder), timeout=timeout, on_event=on_event)
     except ComfyOpsError as error:
-        seconds = time.monotonic() - began
-        return SmokeReport(name, False, seconds, 0, small.changes, stand_ins, error.code, error.message, error.hint)
+        if isinstance(error, WaitTimeoutError):
+            await cancel_quietly(backend, error.facts["run_id"])
+        said = {"code": error.code, "error": error.message, "hint": error.hint}
+        return SmokeReport(name, False, time.monotonic() - began, 0, small.changes, stand_ins, **said)
     return SmokeReport(name, True, time.monotonic() - began, len(report.outputs), small.changes, stand_ins)
 
 
