@@ -149,7 +149,7 @@ def listing(data: Any, where: str) -> Listing:
         raise CatalogError(f"{where} is of the schema {str(data['schema'])[:40]!r}, not {_SCHEMA!r}.")
     entries = data.get("models", [])
     models = tuple(parse(item, f"{where}, model {number}") for number, item in enumerate(entries, 1))
-    groups = data.get("groups") or {}
+    groups = {} if data.get("groups") is None else data["groups"]
     if not isinstance(groups, Mapping):
         raise CatalogError(f"{where}: 'groups' is no object of groups by name.")
     return Listing(models, tuple(_group(str(name), item, where) for name, item in groups.items()))

@@ -86,7 +86,7 @@ def _look(item: Wanted, storage: Storage, stamps: Stamps, *, deep: bool) -> Find
         return replace(found, state=State.WRONG_SIZE, why=why)
     known = stamps.hash_of(path, stat)
     if known is None or deep:
-        before = stamps.was(path) if known is None else None
+        before = None if deep else stamps.was(path)
         return _headed(found, path, changed=before is not None and before == entry.sha256)
     return _compared(found, known)
 

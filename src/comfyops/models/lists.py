@@ -24,11 +24,8 @@ from comfyops.support.files import read_bytes
 
 _MOST_BYTES = 16 * 1024 * 1024
 _URL = re.compile(r"https?://[^\s<>\"'`|)\]]+")
-_FOLDER = re.compile(
-    r"(?:^|[\s/\\\[(=:#-])("
-    + "|".join(sorted({*SUBFOLDERS, *ALIASES}, key=len, reverse=True))
-    + r")(?=$|[\s/\\\])=:,])"
-)
+_NAMES = "|".join(sorted({*SUBFOLDERS, *ALIASES}, key=len, reverse=True))
+_FOLDER = re.compile(rf"(?:^|[\s/\\\[(=:#-])({_NAMES})(?=$|[\s/\\\])=:,])")
 
 
 @dataclass(frozen=True, slots=True)

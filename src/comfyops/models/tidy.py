@@ -54,10 +54,8 @@ def plan(storage: Storage, older_than: float, now: float | None = None) -> Prune
     moment = time.time() if now is None else now
     found = [_leftover(path, moment) for root in storage.roots() for path in _walk(root)]
     unique = {item.path: item for item in found}.values()
-    return Prune(
-        tuple(item for item in unique if item.age >= older_than),
-        tuple(item for item in unique if item.age < older_than),
-    )
+    old = tuple(item for item in unique if item.age >= older_than)
+    return Prune(old, tuple(item for item in unique if item.age < older_than))
 
 
 def _walk(root: Path) -> Iterator[Path]:

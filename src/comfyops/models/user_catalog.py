@@ -9,8 +9,11 @@ models:
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from comfyops.errors import CatalogError, MissingFileError
 from comfyops.models.catalog import Catalog, Listing, listing, load
@@ -34,7 +37,7 @@ def read(file: Path) -> Listing:
     text = read_bytes(file, _MOST_BYTES + 1)
     if len(text) > _MOST_BYTES:
         raise CatalogError(f"{file} is too large for a list of models.", path=str(file))
-    return listing(yaml_text.loads(text, str(file)) or {}, str(file))
+    return listing(_value(file, text) or {}, str(file))
 
 
 def whole(own: Path, further: Sequence[Path] = ()) -> Catalog:
@@ -65,6 +68,14 @@ def remove(own: Path, name: str) -> tuple[ModelEntry, ...]:
     gone = Catalog(known).find(name)
     _write(own, [entry for entry in known.values() if entry not in gone])
     return gone
+
+
+def _value(file: Path, text: bytes) -> Any:
+    """JSON, which is read many times faster, or else YAML."""
+    if file.suffix.lower() == ".json":
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return yaml_text.loads(text, str(file))
 
 
 def _write(own: Path, entries: Iterable[ModelEntry]) -> None:

@@ -17,6 +17,7 @@ from comfyops.cli.model_options import (
     Group,
     ModelsDir,
     Session,
+    opened,
 )
 from comfyops.cli.options import Json, settings
 from comfyops.cli.output import Result, count, in_words
@@ -128,22 +129,17 @@ def take(
     if missing:
         raise MissingFileError(f"{missing[0]} does not exist.", path=str(missing[0]))
     models = [path for path in _files(paths) if path.suffix.lower() in ENDINGS - {".yaml", ".json"}]
-    listed = [path for path in paths if path.is_file() and path not in models]
-    lines: list[str] = []
-    known = parts.model_catalog(settings(), catalog or ())
-    read = [lists.read(path, known) for path in listed]
-    entries = [entry for item in read for entry in item.models]
-    unread = [escape(f"{entry.what}: {entry.why}") for item in read for entry in item.unread]
-    if entries:
-        user_catalog.add(settings().home.expanduser() / user_catalog.NAME, entries)
-        lines += [f"[green]listed[/]  {escape(entry.id)}" for entry in entries]
-    placed, unknown = (
-        _placed(models, as_model, (comfyui_path, models_dir, catalog), allow_pickle) if models else ([], [])
-    )
-    how = {True: "linked", False: "copied"}
-    lines += [f"[green]{how[item.linked]}[/]  {escape(item.entry.id)} -> {escape(item.path)}" for item in placed]
-    lines += [f"[yellow]not known[/]  {escape(item)}" for item in unknown] + [
-        f"[yellow]not read[/]  {x}" for x in unread
+    entries, unread = _read([path for path in paths if path.is_file() and path not in models], catalog)
+    placed: list[importing.Placed] = []
+    unknown: list[str] = []
+    if models:
+        session = opened(comfyui_path, models_dir, catalog, allow_pickle=allow_pickle)
+        placed, unknown = _placed(session, models, as_model, allow_pickle)
+    lines = [
+        *(f"[green]listed[/]  {escape(entry.id)}" for entry in entries),
+        *(f"[green]{_HOW[item.linked]}[/]  {escape(item.entry.id)} -> {escape(item.path)}" for item in placed),
+        *(f"[yellow]not known[/]  {escape(item)}" for item in unknown),
+        *(f"[yellow]not read[/]  {escape(item)}" for item in unread),
     ]
     data = {
         "listed": [entry.id for entry in entries],
@@ -225,8 +221,6 @@ def _groups(known: Catalog) -> Result:
         for group in known.groups.values()
         if group.name in known.all_groups
     ]
-    lines = [
-        f"{escape(str(item['group'])):22} {len(item['required']):>2}  {escape(str(item['title']))}" for item in data
-    ]
+    lines = [f"{escape(group.name):22}  {escape(group.title)}" for group in known.groups.values()]
     notes = [f"{count(len(data), 'set')}; any official template's name is one too"]
     return Result("models ls", data, lines, notes)

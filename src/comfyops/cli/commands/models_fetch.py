@@ -149,7 +149,8 @@ def _by_hand(session: Session, findings: Sequence[Finding], wait: float, *, quie
         seen.append(step)
         if not quiet:
             say(f"[green]come[/]: {escape(step.path)}")
-    after = session.provision.check([Wanted(item.entry, item.required) for item in findings], deep=bool(seen))
+    session.provision.check([Wanted(step.entry) for step in seen], deep=True)
+    after = session.provision.check([Wanted(item.entry, item.required) for item in findings])
     result = checked("models download", after, session.storage.root)
     data = {**result.data, "by_hand": [{"model": s.entry.id, "urls": s.urls, "path": s.path} for s in steps]}
     return Result("models download", data, result.lines, result.notes, result.exit_code)

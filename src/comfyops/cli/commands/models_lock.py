@@ -104,25 +104,42 @@ def _pins(
 ) -> tuple[dict[str, Pin], list[dict[str, str]]]:
     """The pins of models, and what went wrong."""
     entries = [_free(item.entry) if update else before.pinned(item.entry) for item in wanted]
+    asked = not session.settings.offline
+    answers = facts.ask(entries, session.provision.web) if asked else tuple(Answered(entry) for entry in entries)
+    here = session.provision.check([Wanted(answer.entry) for answer in answers])
     pins: dict[str, Pin] = {}
     problems: list[dict[str, str]] = []
-    answers = (
-        [Answered(entry) for entry in entries]
-        if session.settings.offline
-        else facts.ask(entries, session.provision.web)
-    )
-    here = {item.entry.id: item for item in session.provision.check([Wanted(answer.entry) for answer in answers])}
-    for answer in answers:
+    for answer, found in zip(answers, here, strict=True):
         key = answer.entry.id
-        pin = answer.pin or before.pins.get(key)
-        pin = pin if pin and pin.sha256 else _from_file(session, here[key], pin)
+        pin = _kept(before.pins.get(key), answer.pin) or _promised(answer.entry)
+        pin = pin if pin and pin.sha256 else _from_file(session, found, pin)
         if pin is not None:
             pins[key] = pin
-        if answer.error is not None and (pin is None or answer.error.code == "upstream_changed"):
-            problems.append({"model": key, "code": answer.error.code, "message": answer.error.message})
-        elif pin is None or not pin.sha256:
-            problems.append({"model": key, "code": "no_hash", "message": "nobody says its hash, and it is not here"})
+        problems += _problem(answer, pin)
     return pins, problems
+
+
+def _kept(before: Pin | None, new: Pin | None) -> Pin | None:
+    """The pin that goes on: the one there was, as long as its source still says the same."""
+    same = before is not None and (new is None or (before.sha256, before.size) == (new.sha256, new.size))
+    return before if same else new
+
+
+def _problem(answer: Answered, pin: Pin | None) -> list[dict[str, str]]:
+    """What is wrong with a pin: upstream has changed, or nobody says the hash."""
+    key, error = answer.entry.id, answer.error
+    if error is not None and (pin is None or not pin.sha256 or error.code == "upstream_changed"):
+        return [{"model": key, "code": error.code, "message": error.message}]
+    if pin is None or not pin.sha256:
+        return [{"model": key, "code": "no_hash", "message": "nobody says its hash, and it is not here"}]
+    return []
+
+
+def _promised(entry: ModelEntry) -> Pin | None:
+    """A pin of what the catalog promises, for when no source answers."""
+    if entry.sha256 is None or not entry.urls:
+        return None
+    return Pin(entry.urls[0], entry.size, entry.sha256, said_by="catalog", at=locks.now())
 
 
 def _free(entry: ModelEntry) -> ModelEntry:

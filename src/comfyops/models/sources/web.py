@@ -119,9 +119,9 @@ class Web:
         base = {"User-Agent": f"comfyops/{__version__}", "Accept-Encoding": "identity"}
         try:
             connection.request(method, _path(url), headers={**base, **headers, **own})
-            answer = connection.getresponse()
-            body = answer.read(MOST_BYTES) if _small(answer) else b""
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body, url)
+            with connection.getresponse() as answer:
+                body = answer.read(MOST_BYTES) if _small(answer) else b""
+                return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body, url)
         finally:
             connection.close()
 
