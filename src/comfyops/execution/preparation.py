@@ -87,7 +87,7 @@ class Preparation:
         """The models that are missing and cannot be had."""
         if self.plan is not None:
             return self.plan.blocked
-        why = "no models folder of this machine is known to put it into"
+        why = "The server does not have it, and no models folder of this machine is known."
         hint = "Run this on the server's machine with --comfyui-path DIR."
         return tuple(Blocked(item.entry, True, "missing", why, hint) for item in self.findings if item.bad)
 

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from comfyops.cli.options import Json, settings
+from comfyops.cli.model_options import ComfyUIPath, ModelsDir, opened
+from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count, in_words
 from comfyops.errors import MissingFileError
 from comfyops.models import places, stamps, store
-from comfyops.models.storage import Storage, of_comfyui, of_folder
 from comfyops.models.store import Deduped, DedupePlan, Way
 
 
@@ -21,12 +21,8 @@ def run(
     folders: Annotated[
         list[str] | None, typer.Argument(help="Models folders to look through besides, of other installations.")
     ] = None,
-    comfyui_path: Annotated[
-        str | None, typer.Option("--comfyui-path", help="Folder of ComfyUI, else the usual places are looked into.")
-    ] = None,
-    models_dir: Annotated[
-        str | None, typer.Option("--models-dir", help="Folder of models with no ComfyUI around it.")
-    ] = None,
+    comfyui_path: ComfyUIPath = None,
+    models_dir: ModelsDir = None,
     store_dir: Annotated[
         Path | None, typer.Option("--store", help="Folder that keeps one file of each content, named by its SHA-256.")
     ] = None,
@@ -37,8 +33,8 @@ def run(
     as_json: Json = False,
 ) -> Result:
     """Show how much space equal model files take, and with --apply make them links to one of them."""
-    storage = _storage(comfyui_path, models_dir)
-    roots = [*storage.roots(), *map(_folder, folders or [])]
+    storage = opened(comfyui_path, models_dir).storage
+    roots = [*storage.roots(), *map(_folder, [str(storage.root), *(folders or [])])]
     memory = stamps.load(storage.stamps)
     way = Way.SYMBOLIC if symbolic else Way.HARD
     plan = store.plan(store.files_of(roots), memory, way, places.local_path(store_dir) if store_dir else None)
@@ -47,15 +43,6 @@ def run(
     data = {"applied": apply, "saving_bytes": plan.saving, "plan": plan, "done": done}
     bad = bool(done and done.failed) or bool(plan.unreadable)
     return Result("models dedupe", data, _lines(plan), _notes(plan, done), exit_code=1 if bad else 0)
-
-
-def _storage(comfyui_path: str | None, models_dir: str | None) -> Storage:
-    chosen = settings()
-    folder = models_dir or (chosen.models_dir if comfyui_path is None else None)
-    if folder is not None:
-        _folder(str(folder))
-        return of_folder(folder)
-    return of_comfyui(places.find(comfyui_path or chosen.comfyui_path))
 
 
 def _folder(text: str) -> Path:
