@@ -56,7 +56,7 @@ class Finding:
     @property
     def bad(self) -> bool:
         """Whether something must be done: what is required is not there, or what is there is wrong."""
-        return not self.good and (self.required or self.state is not State.MISSING)
+        return not self.good and (self.required or self.state not in (State.MISSING, State.MISPLACED))
 
 
 def check(wanted: Sequence[Wanted], storage: Storage, stamps: Stamps, *, deep: bool = False) -> tuple[Finding, ...]:
@@ -94,7 +94,7 @@ def _look(item: Wanted, storage: Storage, stamps: Stamps, *, deep: bool) -> Find
 def _absent(item: Wanted, storage: Storage) -> Finding:
     target = str(storage.target(item.entry))
     other = storage.elsewhere(item.entry)
-    if other is None:
+    if other is None or (item.entry.size is not None and other.stat().st_size != item.entry.size):
         return Finding(item.entry, item.required, State.MISSING, target)
     why = f"it lies in {other.parent}; `comfyops models import {other}` puts it where it belongs"
     return Finding(item.entry, item.required, State.MISPLACED, str(other), why=why)

@@ -115,7 +115,7 @@ def parse(data: Any, where: str) -> ModelEntry:
     entry = ModelEntry(
         folder=_folder(_text(data, "folder", where), where),
         file=_file(_text(data, "file", where), where),
-        urls=tuple(normal_url(item) for item in _texts(urls, "urls", where)),
+        urls=tuple(_url(item, where) for item in _texts(urls, "urls", where)),
         size=_size(data.get("size"), where),
         sha256=_sha256(data.get("sha256"), where),
         licence=_optional(data, "licence", str, where),
@@ -149,10 +149,21 @@ def written(entry: ModelEntry) -> dict[str, Any]:
 def normal_url(url: str) -> str:
     """The address of the file itself: what people copy from a page shows the file (`/blob/`) or asks for a dialog."""
     parts = urlsplit(url.strip())
-    if parts.netloc.lower() in ("huggingface.co", "hf.co", "www.huggingface.co"):
+    if (parts.hostname or "") in ("huggingface.co", "hf.co", "www.huggingface.co") and not parts.username:
         path = parts.path.replace("/blob/", "/resolve/", 1)
         return f"https://huggingface.co{path}"
     return url.strip()
+
+
+def _url(url: str, where: str) -> str:
+    try:
+        parts = urlsplit(url.strip())
+        known = parts.scheme in ("https", "http", "file") and (parts.hostname or parts.path) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or any(ord(char) <= 32 or ord(char) == 127 for char in url.strip()):
+        raise CatalogError(f"{where}: {url[:120]!r} is no address of a file.")
+    return normal_url(url)
 
 
 def _place(url: str) -> str:

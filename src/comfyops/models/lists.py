@@ -131,7 +131,10 @@ def _entry(item: dict[str, Any], where: str, catalog: Catalog) -> ModelEntry:
 
 def _file_of(url: str) -> str:
     """The file's name that an address ends in; of Civitai's, which end in a number, nothing."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     name = unquote(parts.path.rpartition("/")[2])
     given = parse_qs(parts.query).get("filename", [""])[0]
     return next((item for item in (given, name) if PurePosixPath(item).suffix.lower() in ENDINGS), "")

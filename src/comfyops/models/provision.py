@@ -56,6 +56,7 @@ class Provision:
     def __post_init__(self) -> None:
         self.stamps = stamps.load(self.storage.stamps)
         self.remembered = lock.remembered(self.storage.known)
+        self._recalled: dict[str, ModelEntry] = {}
 
     def check(self, wanted: Sequence[Wanted], *, deep: bool = False) -> tuple[Finding, ...]:
         """Look at the models, asking nobody; see `models.check.check`."""
@@ -78,7 +79,7 @@ class Provision:
                 _sourced(item)
             except (ModelError, UnsafeNameError) as error:
                 blocked.append(_blocked(item, error))
-        answers = {item.entry.id: item for item in self._answers(chosen) if ask}
+        answers = {item.entry.id: item for item in self._answers(chosen)} if ask else {}
         self._remember({key: item.pin for key, item in answers.items() if item.pin})
         blocked += [
             _blocked(item, answers[item.entry.id].error)
@@ -110,11 +111,19 @@ class Provision:
         pin = self.remembered.pins.get(entry.id)
         if pin is None or (entry.urls and pin.url not in entry.urls):
             return entry
+        if pin.said_by != "bytes" and (entry.size is None or entry.sha256 is None):
+            self._recalled[entry.id] = entry
         return entry.with_facts(pin.size, pin.sha256)
 
     def _answers(self, findings: Sequence[Finding]) -> tuple[facts.Answered, ...]:
-        unknown = [item.entry for item in findings if item.entry.size is None or item.entry.sha256 is None]
-        return facts.ask([entry for entry in unknown if entry.urls], self.web)
+        """What sources say of the models that nobody has promised anything of. What they said before is no promise: it
+        is asked anew where a file is to be fetched, and counts where no source answers.
+        """
+        asked = [self._recalled.get(item.entry.id, item.entry) for item in findings]
+        unknown = [entry for entry in asked if entry.urls and (entry.size is None or entry.sha256 is None)]
+        answers = facts.ask(unknown, self.web)
+        silent = {item.entry.id for item in answers if isinstance(item.error, DownloadError)}
+        return tuple(item for item in answers if item.entry.id not in silent & self._recalled.keys())
 
     def _remember(self, pins: dict[str, Pin]) -> None:
         if not pins:

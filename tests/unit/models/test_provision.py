@@ -43,10 +43,8 @@ def test_what_nobody_knows_is_asked_of_the_source_and_remembered(tmp_path: Path)
         plan = work.plan(work.check(wanted(model)))
         assert (plan.total, plan.unknown) == (len(DATA), 0)
         assert plan.fetch[0].entry.sha256 == sha(DATA)
-        asked = len(hub.asked())
-        again = provision(tmp_path, hub)
-        assert again.plan(again.check(wanted(model))).total == len(DATA)
-        assert len(hub.asked()) == asked, "what the source said is remembered"
+        again = provision(tmp_path)
+        assert again.plan(again.check(wanted(model))).total == len(DATA), "it counts where no source answers"
         pin = locks.load(tmp_path / ".comfyops/models.lock.json").pins["loras/a.safetensors"]
     assert (pin.sha256, pin.size, pin.revision, pin.said_by) == (sha(DATA), len(DATA), hub.commit, "source")
 
@@ -61,6 +59,35 @@ def test_a_changed_upstream_is_said_and_nothing_is_fetched(tmp_path: Path) -> No
         (outcome,) = work.fetch(work.plan(work.check(wanted(model))).fetch)
         assert not outcome.ok and not (tmp_path / "loras/a.safetensors").exists(), outcome
         assert outcome.code in ("upstream_changed", "integrity"), outcome
+
+
+def test_what_a_source_said_once_is_no_promise(tmp_path: Path) -> None:
+    with ModelHub({"org/repo/a.safetensors": DATA}) as hub:
+        work = provision(tmp_path, hub)
+        work.plan(work.check(wanted(entry())))
+        hub.put("org/repo/a.safetensors", OTHER)
+        later = provision(tmp_path, hub)
+        (outcome,) = later.fetch(later.plan(later.check(wanted(entry()))).fetch)
+    assert outcome.ok and (tmp_path / "loras/a.safetensors").read_bytes() == OTHER, outcome
+
+
+def test_a_hash_of_first_use_holds_from_then_on(tmp_path: Path) -> None:
+    with ModelHub({"org/repo/a.safetensors": DATA}) as hub:
+        model = entry(urls=(hub.plain_url("org/repo/a.safetensors"),))
+        work = provision(tmp_path, hub)
+        (outcome,) = work.fetch(work.plan(work.check(wanted(model))).fetch)
+        assert outcome.ok and outcome.trust_on_first_use
+        (tmp_path / "loras/a.safetensors").unlink()
+        hub.put("org/repo/a.safetensors", OTHER)
+        later = provision(tmp_path, hub)
+        (outcome,) = later.fetch(later.plan(later.check(wanted(model))).fetch)
+    assert not outcome.ok and not (tmp_path / "loras/a.safetensors").exists(), outcome
+
+
+def test_another_file_of_the_same_name_elsewhere_is_not_taken_for_the_model(tmp_path: Path) -> None:
+    put(tmp_path, entry(data=DATA), DATA + b"more", "checkpoints")
+    found = provision(tmp_path).check([*wanted(entry(data=DATA), required=False)])
+    assert states(found) == [State.MISSING] and not found[0].bad
 
 
 def test_a_second_source_is_taken_where_the_first_has_changed(tmp_path: Path) -> None:

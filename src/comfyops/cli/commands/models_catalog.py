@@ -25,7 +25,7 @@ from comfyops.errors import MissingFileError, UnknownModelError, UsageError
 from comfyops.models import importing, lists, user_catalog
 from comfyops.models.catalog import Catalog
 from comfyops.models.entry import ENDINGS, ModelEntry, parse, written
-from comfyops.models.sources import describe, source_of
+from comfyops.models.sources import describe
 from comfyops.models.stamps import hash_file
 
 Folder = Annotated[str | None, typer.Option("--folder", help="Only this folder, such as loras.")]
@@ -86,11 +86,10 @@ def add(
     Nothing is fetched: `comfyops models download NAME` does that.
     """
     chosen = settings()
-    source_of(url)
     data = {"folder": folder, "file": file, "url": url, "size": size, "sha256": sha256, "required_in": group or []}
     if not (file and size is not None and sha256) and not chosen.offline:
-        web = parts.model_web(chosen)
-        remote = describe(parse({**data, "file": file or "x.safetensors"}, "the model").urls[0], web)
+        (address,) = parse({**data, "file": file or "x.safetensors"}, "the model").urls
+        remote = describe(address, parts.model_web(chosen))
         data |= {"file": file or remote.file, "size": size if size is not None else remote.size}
         data["sha256"] = sha256 or remote.sha256
     if not data["file"]:
