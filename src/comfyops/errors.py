@@ -17,7 +17,10 @@
      │   ├─ StoryboardError        a storyboard or project file says something impossible
      │   ├─ CatalogError           a list of models, or a lock of them, says something impossible
      │   ├─ UnknownModelError      no model or group of this name
-     │   └─ UnsafeNameError        a file name that would leave its folder
+     │   ├─ UnsafeNameError        a file name that would leave its folder
+     │   ├─ SecretsError           the document of secrets, or a target of it, says something impossible
+     │   ├─ WeakSecretError        a secret that is weak, invalid or published
+     │   └─ PassphraseError        a backup that this passphrase does not open
      ├─ StorageError               a local disk or folder does not do what is needed
      │   ├─ DiskFullError
      │   └─ NotWritableError       nothing may be written into a folder
@@ -194,6 +197,27 @@ class UnsafeNameError(InputError):
 
     code = "unsafe_name"
     hint = "Use a plain name without '..', drive or leading slash."
+
+
+class SecretsError(InputError):
+    """The document of secrets, or a file that must agree with it, says something impossible; never quotes a value."""
+
+    code = "secrets"
+    hint = "See the fields of the document and the formats of targets in docs/secrets.md."
+
+
+class WeakSecretError(InputError):
+    """A secret that is weak, invalid or known to the public; never quotes it."""
+
+    code = "weak_secret"
+    hint = "Have a random one made with `comfyops secrets rotate NAME`."
+
+
+class PassphraseError(InputError):
+    """A backup is encrypted and this passphrase does not open it, or it was changed."""
+
+    code = "passphrase"
+    hint = "Give the passphrase it was made with by --passphrase-file, or COMFYOPS_BACKUP_PASSPHRASE."
 
 
 class StorageError(ComfyOpsError):

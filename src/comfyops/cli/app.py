@@ -9,7 +9,20 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-COMMANDS = ("run", "generate", "workflow", "templates", "models", "nodes", "launch", "lock", "storyboard", "jobs", "simulate")
+COMMANDS = (
+    "run",
+    "generate",
+    "workflow",
+    "templates",
+    "models",
+    "nodes",
+    "launch",
+    "lock",
+    "storyboard",
+    "jobs",
+    "secrets",
+    "simulate",
+)
 """The nouns (and verbs) after `comfyops`, in the order of the help; each is a module in `commands`."""
 
 

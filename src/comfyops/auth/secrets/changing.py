@@ -1,0 +1,186 @@
+"""What changes secrets, as whole steps: under the lock, after a backup, the document first, then its targets.
+
+The document is written before the targets: after a crash between them `check` says what is missing and `apply` does it.
+`record` is told what was done, in words and fingerprints; it is what an audit log hangs on.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from comfyops.auth.secrets import backups, importing, model, plan, private_files, rotation
+from comfyops.auth.secrets.importing import Import
+from comfyops.auth.secrets.model import Document, Secret
+from comfyops.auth.secrets.plan import Plan, TargetPlan
+from comfyops.auth.secrets.store import Store
+from comfyops.errors import SecretsError, StorageError
+
+Record = Callable[[str, Mapping[str, str]], None]
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a step did: the document now, the targets that were written, the backup made before (None: no need)."""
+
+    document: Document
+    written: tuple[TargetPlan, ...]
+    backup: Path | None
+
+
+def history(store: Store) -> Record:
+    """A record that adds lines of JSON to `history.jsonl` beside the document, for its owner alone."""
+
+    def record(action: str, facts: Mapping[str, str]) -> None:
+        line = {"at": datetime.now(UTC).isoformat(), "by": _user(), "action": action, **facts}
+        path = store.folder / HISTORY
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "ab") as file:
+                file.write(json.dumps(line).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written.", path=str(path)) from error
+
+    return record
+
+
+def apply(store: Store, now: datetime, record: Record, passphrase: str | None = None) -> Changed:
+    """Bring every target in step, and drop old values whose window is over. Raises SecretsError, StorageError."""
+    with private_files.locked(store.folder):
+        document = store.load()
+        ended = rotation.finished(document, None, now)
+        made = store.plan(ended, now)
+        return _done(store, document, ended, made, record, ("apply", {}), passphrase)
+
+
+def rotate(
+    store: Store,
+    name: str,
+    now: datetime,
+    record: Record,
+    *,
+    overlap: timedelta,
+    value: str | None = None,
+    passphrase: str | None = None,
+) -> Changed:
+    """Give a secret a new value, random unless `value` is given, and bring every target in step.
+
+    Raises SecretsError, WeakSecretError, StorageError.
+    """
+    with private_files.locked(store.folder):
+        document = rotation.finished(store.load(), None, now)
+        old = document.secrets.get(name)
+        fields = rotation.fresh(old.kind, value, old.fields.get("username")) if old else {}
+        fresh = rotation.rotated(document, name, fields, now, overlap)
+        until = fresh.secrets[name].previous_until
+        facts = {"secret": name, **_marks(document, old), "old_valid_until": until.isoformat() if until else "now"}
+        facts["after"] = _marks(fresh, fresh.secrets[name])["before"]
+        made = store.plan(fresh, now)
+        return _done(store, document, fresh, made, record, ("rotate", facts), passphrase)
+
+
+def finish(store: Store, name: str, now: datetime, record: Record, passphrase: str | None = None) -> Changed:
+    """End the window of a rotation at once. Raises SecretsError, StorageError."""
+    with private_files.locked(store.folder):
+        document = store.load()
+        if name not in document.secrets:
+            raise SecretsError("There is no secret of this name.")
+        ended = rotation.finished(document, frozenset({name}), now)
+        made = store.plan(ended, now)
+        return _done(store, document, ended, made, record, ("finish", {"secret": name}), passphrase)
+
+
+def create(store: Store, secret: Secret, record: Record, targets: tuple[model.Target, ...] = ()) -> Document:
+    """Add a secret, making the document where there is none; targets are added, not applied. Raises SecretsError."""
+    with private_files.locked(store.folder):
+        document = store.load() if store.exists() else model.empty()
+        if secret.name in document.secrets:
+            raise SecretsError(f"There is a secret {secret.name} already.", hint="Rotate it without --create.")
+        made = document.with_secret(secret)
+        if targets:
+            made = made.with_targets((*made.targets, *targets))
+        store.save(made)
+        record("create", {"secret": secret.name, "after": _marks(made, secret)["before"]})
+        return made
+
+
+def take_over(
+    store: Store, files: Sequence[Path], name: str, now: datetime, record: Record, *, replace: bool, fresh: bool
+) -> Import:
+    """Write what an import makes; targets are added, not applied. Raises as `importing.collect` does."""
+    with private_files.locked(store.folder):
+        document = store.load() if store.exists() else model.empty()
+        made = importing.collect(store, files, document, name, now, replace=replace, fresh=fresh)
+        if store.exists():
+            backups.write(store, None)
+        store.plan(made.document, now)  # raises where the targets cannot be together
+        store.save(made.document)
+        record("import", {"secret": name, "files": ", ".join(path.name for path, _ in made.read)})
+        return made
+
+
+def restore(store: Store, file: Path, passphrase: str | None, record: Record, *, outside: bool) -> tuple[Path, ...]:
+    """Put a backup back, after a backup of what is there. Raises PassphraseError, SecretsError, StorageError."""
+    kept = backups.read(file, passphrase)
+    with private_files.locked(store.folder):
+        if _is_whole(store):
+            backups.write(store, passphrase)
+        written = backups.restore(store, kept, outside=outside)
+        record("restore", {"backup": file.name})
+        return written
+
+
+def _done(
+    store: Store,
+    old: Document,
+    new: Document,
+    made: Plan,
+    record: Record,
+    entry: tuple[str, dict[str, str]],
+    passphrase: str | None,
+) -> Changed:
+    """Backup, document, targets, record, where anything is to be changed."""
+    for item in made.targets:
+        if item.problem:
+            raise SecretsError(f"{item.target.path} cannot be brought in step: {item.problem}")
+    kept = None
+    if new != old or any(item.actual.data is not None and item.changes for item in made.targets):
+        kept = backups.write(store, passphrase)
+        backups.prune(store)
+    if new != old or store.too_open():
+        store.save(new)
+    written = store.apply(made)
+    if new != old or written:
+        action, facts = entry
+        record(action, {**facts, "targets": ", ".join(item.target.path for item in written)})
+    return Changed(new, written, kept)
+
+
+def _is_whole(store: Store) -> bool:
+    try:
+        store.load()
+    except SecretsError:
+        return False
+    return True
+
+
+def _marks(document: Document, secret: Secret | None) -> dict[str, str]:
+    if secret is None:
+        return {}
+    value = secret.fields[model.FIELDS[secret.kind][0]]
+    return {"before": plan.fingerprint(value, document.fingerprint_key)}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "?"

@@ -1,0 +1,157 @@
+"""Files that only their owner may read, written whole or not at all.
+
+A write goes to a temporary file of mode 0600 beside the place, is flushed, given its permissions, then renamed: a crash
+at any line leaves the old file or the new one, and at no moment one that others can read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from comfyops.auth.secrets.model import Actual
+from comfyops.errors import StorageError
+from comfyops.support.files import storage_error
+
+FOLDER_MODE = 0o700
+_POSIX = os.name == "posix"
+_MOST = 8 * 1024 * 1024  # bytes of a target; a larger file is something else
+_POLL = 0.05
+
+
+def look(path: Path) -> Actual:
+    """A file as it is now.
+
+    Raises StorageError where it cannot be read, or is no file.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{path} is no file.", path=str(path))
+        with path.open("rb") as file:
+            data, found = file.read(_MOST + 1), os.fstat(file.fileno())
+    except FileNotFoundError:
+        return Actual()
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read: {(error.strerror or 'no reason').lower()}.", path=str(path)
+        ) from error
+    if len(data) > _MOST:
+        raise StorageError(f"{path} is too large for a file of secrets.", path=str(path))
+    return Actual(data, found.st_mode & 0o777 if _POSIX else None)
+
+
+def write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file with these permissions; a link stays one, an owner that we may set is kept.
+
+    Raises DiskFullError and StorageError.
+    """
+    real = Path(os.path.realpath(path))
+    temporary: Path | None = None
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        handle, name = tempfile.mkstemp(prefix=f".{real.name[:80]}.", suffix=".part", dir=real.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _keep_owner(real, temporary)
+        temporary.chmod(mode)
+        temporary.replace(real)
+        temporary = None
+        _flush_folder(real.parent)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter, or make an existing one so. Raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        if is_open(folder):
+            folder.chmod(FOLDER_MODE)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+
+
+def is_open(path: Path) -> bool:
+    """Whether others than the owner may do anything with a file or folder; never so on Windows."""
+    try:
+        return _POSIX and bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
+@contextmanager
+def locked(folder: Path, timeout: float = 10.0) -> Iterator[None]:
+    """Let one process at a time change the secrets of a folder.
+
+    The operating system frees the lock of a process that was killed. Raises StorageError after `timeout` seconds.
+    """
+    make_folder(folder)
+    path = folder / ".comfyops.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    until = time.monotonic() + timeout
+    try:
+        while not _seize(handle):
+            if time.monotonic() > until:
+                raise StorageError("Another command is changing these secrets.", hint="Wait for it to end.")
+            time.sleep(_POLL)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _keep_owner(real: Path, temporary: Path) -> None:
+    """Give the new file the owner of the old one, where we are somebody who may (root)."""
+    if not _POSIX:
+        return
+    with suppress(OSError):
+        old, new = real.stat(), temporary.stat()
+        if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+            os.chown(temporary, old.st_uid, old.st_gid)
+
+
+def _flush_folder(folder: Path) -> None:
+    if not _POSIX:
+        return
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _seize(handle: int) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _seize(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # this file system knows no locks
+        return True

@@ -1,0 +1,46 @@
+"""Options that the commands of secrets share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from comfyops.auth.secrets import private_files
+from comfyops.auth.secrets.store import Store
+from comfyops.cli.options import settings
+from comfyops.errors import MissingFileError, PassphraseError
+
+SecretsFile = Annotated[
+    Path | None, typer.Option("--secrets-file", help="The document of secrets, else COMFYOPS_SECRETS_FILE.")
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="File whose first line is the passphrase, else COMFYOPS_BACKUP_PASSPHRASE."),
+]
+
+
+def store_of(secrets_file: Path | None) -> Store:
+    """The document that is meant."""
+    return Store(settings(secrets_file=secrets_file).secrets_file.expanduser())
+
+
+def passphrase(file: Path | None) -> str | None:
+    """The passphrase from a file, else of the settings; None where there is none.
+
+    Raises MissingFileError, PassphraseError.
+    """
+    if file is None:
+        held = settings().backup_passphrase
+        return held.get_secret_value() if held is not None else None
+    data = private_files.look(file).data
+    if data is None:
+        raise MissingFileError(f"{file} cannot be read: it does not exist.", path=str(file))
+    try:
+        lines = data.decode().splitlines()
+    except UnicodeDecodeError:
+        lines = []
+    if not lines or not lines[0]:
+        raise PassphraseError(f"The first line of {file} is no passphrase.")
+    return lines[0]
