@@ -74,6 +74,8 @@ class _Part:
         return self.there
     def get_device_name(self, index):
         return self.name
+    def mem_get_info(self, index):
+        return (6_000_000_000, 8_000_000_000)
 
 cuda = _Part({there}, "Test GPU")
 xpu = _Part(False)

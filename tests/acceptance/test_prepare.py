@@ -72,6 +72,19 @@ def test_the_plan_is_shown_and_nothing_is_done_without_a_yes(bench: Bench) -> No
     assert not bench.placed.exists()
 
 
+def test_the_memory_is_that_which_comfyuis_python_sees(bench: Bench) -> None:
+    assert bench.prepare("--dry-run", "--json").data["vram"]["device"] is None
+    torch = bench.comfyui / "torch.py"
+    torch.write_text(torch.read_text().replace("cuda = _Part(False", "cuda = _Part(True"))
+    vram = bench.prepare("--dry-run", "--json").data["vram"]
+    assert vram["device"] == {"name": "Test GPU", "vram_total": 8_000_000_000, "vram_free": 6_000_000_000}
+    assert (vram["fit"], vram["known_bytes"]) == ("fits", len(DATA))
+    bench.catalog(size=20_000_000_000, sha256=sha(DATA))
+    assert bench.prepare("--dry-run", "--json").data["vram"]["fit"] == "larger than VRAM"
+    bench.catalog(size=2**60, sha256=sha(DATA))
+    bench.prepare("--yes").failed_with("disk_full", "No space left on device")
+
+
 def test_a_workflow_is_made_runnable_tried_and_locked(bench: Bench, server: Server) -> None:
     done = bench.prepare("--yes", "--server", server.url, "--lock", "comfyops.lock", "--json")
     data = done.data
@@ -113,6 +126,16 @@ def test_a_model_that_nobody_knows_is_named(bench: Bench) -> None:
     done = bench.prepare("--yes", workflow="own.json")
     assert done.code == 1
     assert "No address is known for checkpoints/my/very-own.safetensors." in done.err
+
+
+@pytest.mark.parametrize("name", ["../../../main.py", r"..\..\secret.safetensors", "/etc/hosts", r"C:\a.safetensors"])
+def test_a_name_that_leaves_the_models_folder_is_refused(bench: Bench, name: str) -> None:
+    build = GraphBuilder()
+    build.add("CheckpointLoaderSimple", ckpt_name=name)
+    write(bench.folder / "hostile.json", build.build())
+    done = bench.prepare("--yes", "--json", workflow="hostile.json")
+    (blocked,) = done.envelope["data"]["blocked"]
+    assert done.code == 1 and blocked["code"] == "unsafe_name" and done.envelope["data"]["models"] == []
 
 
 def test_a_model_that_only_a_server_lacks_is_named(bench: Bench, server: Server) -> None:

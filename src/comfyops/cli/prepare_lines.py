@@ -116,6 +116,8 @@ def data(found: Preparation) -> dict[str, Any]:
 def _models(found: Preparation) -> Iterator[str]:
     blocked = {item.entry.id: item for item in found.blocked}
     fetch = {item.entry.id: item for item in (found.plan.fetch if found.plan else ())}
+    for refused in found.refused:
+        yield _row("red", "refused", refused.entry.id, f"{refused.message} {refused.hint}")
     for item in found.findings:
         key = item.entry.id
         if key in blocked:

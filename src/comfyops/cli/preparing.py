@@ -21,8 +21,9 @@ from comfyops.cli.options import settings, wait_for
 from comfyops.cli.output import Result, say
 from comfyops.config import Settings
 from comfyops.deploy.launch import running
+from comfyops.deploy.python import ask, find_python
 from comfyops.deploy.spec import spec
-from comfyops.errors import IntegrityError, MissingFileError, StoryboardError, UsageError
+from comfyops.errors import IntegrityError, LaunchError, MissingFileError, StoryboardError, UsageError
 from comfyops.execution import workflow_lock
 from comfyops.execution.preparation import Ground, Preparation, Subject, check_disks, inspect
 from comfyops.execution.smoke import SmokeReport, distinct, smoke
@@ -38,6 +39,7 @@ from comfyops.storyboard import loading, planning
 from comfyops.support.files import read_bytes
 from comfyops.workflows import node_types, ui_format
 from comfyops.workflows.node_types import NodeTypes
+from comfyops.workflows.readiness import DeviceFacts
 from comfyops.workflows.stated import Stated, stated
 
 _STORYBOARDS = (".yaml", ".yml")
@@ -87,7 +89,7 @@ def prepare(wish: Wish) -> Result:
     site = _site(chosen, wish.server is not None or config.given_server() is not None, wish.comfyui_path)
     if wish.launch and site.place is None:
         raise UsageError("--launch needs the folder of a ComfyUI.", hint="Give it with --comfyui-path.")
-    ground, site = _ground(site)
+    ground, site = _ground(site, wish.python)
     pinned = workflow_lock.load(wish.lock) if wish.lock is not None and wish.lock.is_file() else None
     subject = _subject(wish.workflow, chosen, ground.types)
     provision = _provision(site, pinned, allow_pickle=wish.allow_pickle)
@@ -136,7 +138,7 @@ def _site(chosen: Settings, has_server: bool, comfyui_path: str | None) -> Site:
         raise MissingFileError(error.message, hint=hint) from error
 
 
-def _ground(site: Site) -> tuple[Ground, Site]:
+def _ground(site: Site, python: Path | None) -> tuple[Ground, Site]:
     """What is known of where it is to run: asked of the server, else seen in ComfyUI's folder."""
     if site.has_server:
         said = wait_for(server_facts(site.settings))
@@ -148,7 +150,19 @@ def _ground(site: Site) -> tuple[Ground, Site]:
     known = version if version in node_types.SHIPPED else node_types.SHIPPED[0]
     packs = frozenset(workflow_lock.pack_folders(root)) if root else frozenset()
     types = NodeTypes(node_types.shipped(known).object_info(), version=known, files_known=False)
-    return Ground(types, {}, None, packs), Site(site.settings, False, site.place, version)
+    device = wait_for(_device(root, python)) if root else None
+    return Ground(types, {}, device, packs), Site(site.settings, False, site.place, version)
+
+
+async def _device(root: Path, python: Path | None) -> DeviceFacts | None:
+    """The GPU that ComfyUI's Python sees; None without one, or where there is no such Python."""
+    try:
+        found = await ask(find_python(root, python), root, config.environment_of_children())
+    except (MissingFileError, LaunchError):
+        return None
+    if not found.vram_total:
+        return None
+    return DeviceFacts(found.device_name, found.vram_total, found.vram_free)
 
 
 def _subject(name: str, chosen: Settings, types: NodeTypes) -> Subject:

@@ -22,7 +22,7 @@ _INSTALL = "Install ComfyUI's requirements into it, or name another Python with 
 _MARK = "comfyops-probe:"
 _PROBE = f"""
 import json, sys
-found = {{"python": sys.version.split()[0], "torch": "", "device": "cpu", "name": "CPU"}}
+found = {{"python": sys.version.split()[0], "torch": "", "device": "cpu", "name": "CPU", "free": 0, "total": 0}}
 try:
     import torch
 except ImportError as error:
@@ -37,22 +37,29 @@ else:
             if part.is_available():
                 found["device"] = kind
                 found["name"] = kind if kind == "mps" else str(part.get_device_name(0))
+                found["free"], found["total"] = (int(size) for size in part.mem_get_info(0))
                 break
         except Exception:
-            pass
+            if found["device"] != "cpu":
+                break
 print("{_MARK}" + json.dumps(found))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PythonFacts:
-    """A Python that can run ComfyUI: its program, its version, PyTorch's, and the device that PyTorch sees."""
+    """A Python that can run ComfyUI: its program, its version, PyTorch's, and the device that PyTorch sees.
+
+    Memory of the device in bytes; 0 where it is not known.
+    """
 
     program: Path
     version: str
     torch: str
     device: str
     device_name: str
+    vram_total: int = 0
+    vram_free: int = 0
 
     @property
     def has_gpu(self) -> bool:
@@ -98,7 +105,9 @@ async def ask(program: Path, root: Path, environment: Mapping[str, str]) -> Pyth
     if not found["torch"]:
         words = f"{program} (Python {found['python']}) cannot run ComfyUI: {found['problem']}."
         raise LaunchError(words, hint=_INSTALL, program=str(program))
-    return PythonFacts(program, found["python"], found["torch"], found["device"], found["name"])
+    return PythonFacts(
+        program, found["python"], found["torch"], found["device"], found["name"], found["total"], found["free"]
+    )
 
 
 async def _output(program: Path, root: Path, environment: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from comfyops.errors import ComfyOpsError, DiskFullError
+from comfyops.errors import CatalogError, DiskFullError, UnsafeNameError
 from comfyops.models.catalog import Catalog, Wanted
 from comfyops.models.check import Finding, State
 from comfyops.models.entry import ModelEntry, merged, parse
@@ -68,9 +68,10 @@ class DiskFit:
 
 @dataclass(frozen=True)
 class Preparation:
-    """All that was found. `findings` are of the models, `plan` is what is to be fetched (None = nowhere to put it).
+    """All that was found.
 
-    `assumed` are missing classes whose pack's folder is there; a running server would know.
+    `findings` are of the models, `refused` are names that no model has, `plan` is what is to be fetched (None = nowhere
+    to put it). `assumed` are missing classes whose pack's folder is there; a running server would know.
     """
 
     subject: Subject
@@ -78,6 +79,7 @@ class Preparation:
     assumed: tuple[MissingNode, ...]
     problems: tuple[Problem, ...]
     findings: tuple[Finding, ...]
+    refused: tuple[Blocked, ...]
     plan: Plan | None
     disks: tuple[DiskFit, ...]
     vram: VramFit
@@ -86,10 +88,11 @@ class Preparation:
     def blocked(self) -> tuple[Blocked, ...]:
         """The models that are missing and cannot be had."""
         if self.plan is not None:
-            return self.plan.blocked
+            return self.refused + self.plan.blocked
         why = "The server does not have it, and no models folder of this machine is known."
         hint = "Run this on the server's machine with --comfyui-path DIR."
-        return tuple(Blocked(item.entry, True, "missing", why, hint) for item in self.findings if item.bad)
+        lacking = (Blocked(item.entry, True, "missing", why, hint) for item in self.findings if item.bad)
+        return (*self.refused, *lacking)
 
     @property
     def can_run(self) -> bool:
@@ -110,7 +113,7 @@ def inspect(subject: Subject, ground: Ground, catalog: Catalog, provision: Provi
         for graph in subject.graphs.values()
     ]
     needs = {(item.folder, item.name): item for report in found for item in report.models}
-    wanted = [(need, Wanted(entry_for(need, catalog))) for need in needs.values()]
+    wanted, refused = _wanted(needs.values(), catalog)
     findings, plan = _models(wanted, provision)
     missing, assumed = _nodes((item for report in found for item in report.missing_nodes), ground.packs)
     return Preparation(
@@ -119,6 +122,7 @@ def inspect(subject: Subject, ground: Ground, catalog: Catalog, provision: Provi
         assumed,
         tuple(dict.fromkeys(problem for report in found for problem in report.problems)),
         findings,
+        refused,
         plan,
         tuple(disk_fits(plan)) if plan else (),
         _vram(subject, ground, findings, plan),
@@ -129,17 +133,18 @@ def entry_for(need: ModelNeed, catalog: Catalog) -> ModelEntry:
     """What is known of a model that a workflow names; its name and folder are the workflow's.
 
     A source that the workflow names goes after those of the catalog, and is left out where it is no address of a model.
+    Raises UnsafeNameError for a name that would leave the models folder.
     """
     folder, file = canonical(need.folder), need.name.replace("\\", "/")
     base = file.rpartition("/")[2]
     known = catalog.models.get(f"{folder}/{file}") or catalog.models.get(f"{folder}/{base}")
     entry = ModelEntry(folder, file) if known is None else replace(known, file=file)
+    fields = {"folder": folder, "file": file}
     try:
-        parse({"folder": folder, "file": file}, "The workflow")
-        own = parse({"folder": folder, "file": file, "url": need.url}, "The workflow") if need.url else None
-    except ComfyOpsError:
-        own = None
-    return merged(entry, own) if own is not None else entry
+        own = parse({**fields, "url": need.url} if need.url else fields, "The workflow")
+    except CatalogError:  # a folder of files, say, that nodes name as one model
+        own = entry
+    return merged(entry, own)
 
 
 def check_disks(disks: Iterable[DiskFit]) -> None:
@@ -160,6 +165,18 @@ def disk_fits(plan: Plan) -> Iterator[DiskFit]:
         needed[folder.stat().st_dev] = first, size + (item.entry.size or 0)
     for folder, size in needed.values():
         yield DiskFit(str(folder), size, shutil.disk_usage(folder).free)
+
+
+def _wanted(needs: Iterable[ModelNeed], catalog: Catalog) -> tuple[list[tuple[ModelNeed, Wanted]], tuple[Blocked, ...]]:
+    """The models that are needed, and those whose names are refused."""
+    wanted: list[tuple[ModelNeed, Wanted]] = []
+    refused: list[Blocked] = []
+    for need in needs:
+        try:
+            wanted.append((need, Wanted(entry_for(need, catalog))))
+        except UnsafeNameError as error:
+            refused.append(Blocked(ModelEntry(need.folder, need.name), True, error.code, error.message, error.hint))
+    return wanted, tuple(refused)
 
 
 def _models(

@@ -55,7 +55,16 @@ async def test_the_device_is_what_its_pytorch_sees(tmp_path: Path, gpu: bool, de
     root = installation(tmp_path, gpu=gpu)
     found = await ask(find_python(root), root, ENVIRONMENT)
     assert (found.device, found.device_name) == device and found.has_gpu is gpu
+    assert (found.vram_total, found.vram_free) == ((8_000_000_000, 6_000_000_000) if gpu else (0, 0))
     assert found.torch == "0.test" and found.version == sys.version.split()[0]
+
+
+async def test_a_device_that_does_not_tell_its_memory_is_a_device(tmp_path: Path) -> None:
+    root = installation(tmp_path, gpu=True)
+    torch = root / "torch.py"
+    torch.write_text(torch.read_text().replace("mem_get_info", "something_else"))
+    found = await ask(find_python(root), root, ENVIRONMENT)
+    assert found.has_gpu and found.device_name == "Test GPU" and found.vram_total == 0
 
 
 async def test_a_python_without_pytorch_cannot_run_it(tmp_path: Path) -> None:

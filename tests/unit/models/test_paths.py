@@ -99,6 +99,16 @@ def test_what_windows_calls_a_path_of_wsl_comes_back(parts: list[str]) -> None:
         assert translate(windows_form(path, UBUNTU), UBUNTU) == path
 
 
+@given(st.text(alphabet="\\/:.~cC$ wsl\0?é", max_size=30), st.sampled_from([LINUX, UBUNTU, NAMELESS, WINDOWS, BESIDE]))
+def test_whatever_is_given_is_a_path_or_is_refused(text: str, machine: Machine) -> None:
+    try:
+        found = translate(text, machine)
+    except InputError as error:
+        assert error.hint and error.message.endswith(".")
+    else:
+        assert found and "\0" not in found
+
+
 def test_only_wsl_has_another_form_for_windows() -> None:
     assert windows_form("/mnt/d/x", UBUNTU) == r"D:\x"
     assert windows_form("/home/x", UBUNTU) == r"\\wsl.localhost\Ubuntu\home\x"
