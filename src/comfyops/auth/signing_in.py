@@ -71,7 +71,7 @@ class SigningIn:
         self._hasher.close()
 
     def _limits(self, name: str, address: str) -> tuple[Limit, Limit]:
-        account = Limit(f"account:{name[:64].lower()}", self._free, _ACCOUNT_WAITS)
+        account = Limit(f"account:{name[:64].lower()!a}", self._free, _ACCOUNT_WAITS)
         return account, Limit(f"address:{network(address)}", self._free, _ADDRESS_WAITS)
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from comfyops.auth import changes
 from comfyops.auth.database import Database
-from comfyops.auth.names import checked_name
+from comfyops.auth.names import checked_name, is_name
 from comfyops.auth.records import User
 from comfyops.auth.roles import check_exists
 from comfyops.auth.schema import sessions, setup, users
@@ -35,7 +35,9 @@ class Users:
             return tuple(user_of(row) for row in connection.execute(select(users).order_by(users.c.name)))
 
     def named(self, name: str) -> User | None:
-        """The user of this name."""
+        """The user of this name; None where there is none, or it cannot be a name."""
+        if not is_name(name):
+            return None
         with self._database.reading() as connection:
             row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
         return user_of(row) if row is not None else None

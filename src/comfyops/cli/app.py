@@ -20,7 +20,10 @@ COMMANDS = (
     "lock",
     "storyboard",
     "jobs",
+    "auth",
+    "audit",
     "secrets",
+    "serve",
     "simulate",
 )
 """The nouns (and verbs) after `comfyops`, in the order of the help; each is a module in `commands`."""

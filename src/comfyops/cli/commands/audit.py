@@ -1,0 +1,87 @@
+"""`comfyops audit`: who did what."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from comfyops.cli.auth_options import Home, records, when
+from comfyops.cli.options import Json
+from comfyops.cli.output import Result, count
+
+if TYPE_CHECKING:
+    from comfyops.auth.chain import Record
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The record of who did what.")
+
+
+@app.command()
+def ls(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many, newest first.")] = 50,
+    who: Annotated[str, typer.Option("--who", help="Only those of this name or id.")] = "",
+    action: Annotated[str, typer.Option("--action", help="Only those that begin so, such as auth.token.")] = "",
+    refused: Annotated[bool, typer.Option("--refused", help="Only what was refused.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> Result:
+    """List what was done, newest first."""
+    with records(home) as (_, kept):
+        found = kept.newest(limit, actor=who, action=action, refused=refused)
+    data = [_shown(record) for record in found]
+    return Result("audit ls", data, [_line(record) for record in found], [] if found else ["no records"])
+
+
+@app.command()
+def verify(
+    head: Annotated[str, typer.Option("--head", help="A hash noted before, which has to be in the chain still.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> Result:
+    """See that no record was changed, removed, added or reordered; the newest hash is worth noting elsewhere."""
+    with records(home) as (_, kept):
+        found = kept.verify(head)
+    lines = [f"whole: {count(found.records, 'record')}, {found.dropped} dropped before them", f"head {found.hash}"]
+    return Result("audit verify", found, lines)
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write, one record of JSON per line.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> Result:
+    """Write every record to a file, oldest first."""
+    from comfyops.support.files import writing
+
+    with records(home) as (_, kept), writing(output) as file:
+        written = kept.export(lambda line: file.write(line.encode()))
+    return Result(
+        "audit export", {"file": output, "records": written}, [f"{count(written, 'record')} in {escape(str(output))}"]
+    )
+
+
+@app.command()
+def prune(home: Home = None, as_json: Json = False) -> Result:
+    """Drop records older than the setting `audit_keep_days`; the rest can be verified still."""
+    with records(home) as (chosen, kept):
+        now = time.time()
+        dropped = kept.prune(now - chosen.auth.audit_keep, now)
+    return Result("audit prune", {"dropped": dropped}, [f"{count(dropped, 'record')} dropped"])
+
+
+def _shown(record: Record) -> dict[str, Any]:
+    event = record.event
+    names = ("at", "action", "actor", "name", "token_id", "address", "target", "allowed", "reason", "details")
+    return {"seq": record.seq, **{name: getattr(event, name) for name in names}, "hash": record.hash}
+
+
+def _line(record: Record) -> str:
+    event = record.event
+    word = "" if event.allowed else "[red]refused[/] "
+    where = f" from {event.address}" if event.address else ""
+    text = f"{event.name or event.actor or '-'} {event.action} {event.target}{where} {event.reason}"
+    return f"{record.seq:>6}  {when(event.at)}  {word}{escape(' '.join(text.split()))}"
