@@ -1,0 +1,125 @@
+"""`comfyops serve`: the gateway before one or several ComfyUI servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from comfyops.cli.options import Json, settings, wait_for
+from comfyops.cli.output import Result, emit, say
+from comfyops.errors import UsageError
+
+if TYPE_CHECKING:
+    from comfyops.gateway.serving import Listen
+    from comfyops.gateway.settings import Classes, GatewaySettings
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def serve(
+    backend: Annotated[
+        list[str] | None, typer.Option(help="Address of a ComfyUI server; several are shared out among people.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8189,
+    home: Annotated[Path | None, typer.Option(help="Folder of accounts and records, else COMFYOPS_HOME.")] = None,
+    backend_token: Annotated[
+        str | None,
+        typer.Option(envvar="COMFYOPS_BACKEND_TOKEN", help="Token the servers want, such as ComfyUI-Login's hash."),
+    ] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A name that this gateway is reached by.")] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="Origin of pages that may call it.")] = None,
+    trust_proxy: Annotated[
+        list[str] | None, typer.Option(help="Address of a proxy whose X-Forwarded headers count.")
+    ] = None,
+    query_token: Annotated[bool, typer.Option("--query-token", help="Take tokens as ?token= too.")] = False,
+    deny_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: nodes that a role may not use.")] = None,
+    allow_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: the only nodes a role may use.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
+    page: Annotated[bool, typer.Option("--page", help="With the simulator: the official ComfyUI page.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Stand before ComfyUI until Ctrl-C: nobody gets through without a credential, and nothing that breaks it.
+
+    Without --backend a simulated server is started.
+    """
+    from comfyops.gateway.serving import Listen
+    from comfyops.gateway.settings import GatewaySettings
+    from comfyops.gateway.settings import backend as address
+
+    if (certificate is None) != (key is None):
+        raise UsageError("A certificate needs its key, and a key its certificate.")
+    for file in (certificate, key):
+        if file is not None and not file.is_file():
+            raise UsageError(f"{file} is no file.")
+    classes = _classes(allow_node or [], deny_node or [])
+
+    def chosen(addresses: list[str]) -> GatewaySettings:
+        return GatewaySettings(
+            tuple(address(text, backend_token) for text in addresses),
+            classes=classes,
+            hosts=frozenset(name.lower() for name in [*(allow_host or []), host]),
+            origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
+            proxies=frozenset(trust_proxy or []),
+            query_token=query_token,
+        )
+
+    with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
+        if backend:
+            wait_for(_serve(chosen(backend), home, Listen(host, port, certificate, key), as_json, simulated=False))
+        else:
+            wait_for(_simulated(chosen, home, Listen(host, port, certificate, key), as_json, page=page))
+
+
+async def _simulated(
+    chosen: Callable[[list[str]], GatewaySettings], home: Path | None, listen: Listen, as_json: bool, *, page: bool
+) -> None:
+    from comfyops.simulator.server import Simulator
+    from comfyops.simulator.settings import SimulatorSettings
+
+    async with Simulator(SimulatorSettings(port=0, page=page)) as simulator:
+        say("no --backend was given: this is a simulated ComfyUI, which draws nothing real")
+        await _serve(chosen([simulator.url]), home, listen, as_json, simulated=True)
+
+
+async def _serve(
+    gateway: GatewaySettings, home: Path | None, listen: Listen, as_json: bool, *, simulated: bool
+) -> None:
+    from comfyops.gateway.serving import serving
+
+    configured = settings()
+    folder = (home or configured.home).expanduser()
+    async with serving(gateway, configured.auth, folder, listen) as url:
+        backends = [item.url for item in gateway.backends]
+        if as_json:
+            emit(Result("serve", {"url": url, "backends": backends, "simulated": simulated}), as_json=True)
+        say(f"gateway ready at {url}, before {', '.join(backends)} (stop it with Ctrl-C)")
+        await asyncio.Event().wait()
+
+
+def _classes(allow: list[str], deny: list[str]) -> dict[str, Classes]:
+    """The rules of nodes by role, from ROLE=CLASS texts. Raises UsageError."""
+    from comfyops.gateway.settings import Classes
+
+    allowed, denied = _by_role(allow), _by_role(deny)
+    return {
+        role: Classes(frozenset(allowed[role]) if role in allowed else None, frozenset(denied.get(role, ())))
+        for role in {**allowed, **denied}
+    }
+
+
+def _by_role(texts: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        role, equals, name = text.partition("=")
+        if not (role and equals and name):
+            raise UsageError(f"{text[:60]!r} is not ROLE=CLASS.")
+        found.setdefault(role, []).append(name)
+    return found

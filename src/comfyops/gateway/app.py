@@ -1,0 +1,243 @@
+"""The gateway as an ASGI application: let in, limit, check, pass on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
+
+from comfyops.auth import scopes
+from comfyops.auth.authenticator import Authenticator
+from comfyops.auth.principal import Principal
+from comfyops.errors import BackendError, StorageError
+from comfyops.gateway import browser, pages
+from comfyops.gateway.credentials import Credential
+from comfyops.gateway.door import Door, Record
+from comfyops.gateway.exchange import ClientGoneError, Exchange, Receive, Scope, Send
+from comfyops.gateway.limits import Rates
+from comfyops.gateway.local import Local
+from comfyops.gateway.own import Own
+from comfyops.gateway.owners import Owners
+from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.server import Server
+from comfyops.gateway.settings import GatewaySettings
+from comfyops.gateway.sockets import Relay, Sockets
+from comfyops.gateway.submitting import Submitting
+from comfyops.gateway.uploads import upload
+
+log = logging.getLogger("comfyops.gateway")
+
+_QUIET = ("GET", "HEAD", "OPTIONS")
+
+Handler = Callable[[Exchange, Own, Server], Awaitable[None]]
+
+
+class Gateway:
+    """The application. `start` and `stop` frame its life; in between it serves requests."""
+
+    def __init__(self, settings: GatewaySettings, authenticator: Authenticator, owners: Owners, record: Record) -> None:
+        self.settings = settings
+        self.servers = [Server(address, settings.limits) for address in settings.backends]
+        self.sockets = Sockets(settings.limits, owners)
+        self._authenticator = authenticator
+        self._owners = owners
+        self._record = record
+        self._door = Door(settings, authenticator)
+        self._local = Local(authenticator, record, self.servers)
+        self._submitting = Submitting(settings, owners)
+        self._rates = Rates(settings.limits.requests_per_second, settings.limits.requests_burst)
+        self._holders: dict[Relay, Principal] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to watch the servers and what is revoked."""
+        await asyncio.gather(*(server.look() for server in self.servers))
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(server.watch()) for server in self.servers]
+        self._tasks.append(loop.create_task(self._watch_revocations()))
+
+    async def stop(self) -> None:
+        """End every socket and connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.sockets.close()
+        for server in self.servers:
+            server.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, as ASGI asks for it."""
+        if scope["type"] == "http":
+            await self._http(Exchange(scope, receive, send, self.settings.limits))
+        elif scope["type"] == "websocket":
+            await self._websocket(Exchange(scope, receive, send, self.settings.limits), receive, send)
+
+    async def _http(self, exchange: Exchange) -> None:
+        try:
+            shown = await self._door.enter(exchange)
+            await self._serve(exchange, shown)
+        except RefusedError as refused:
+            await self._refuse(exchange, refused)
+        except BackendError as error:
+            log.info("backend: %s", error.code)
+            await self._refuse(exchange, RefusedError(502, error.code, "The backend does not answer as it should."))
+        except StorageError as error:
+            log.error("storage: %s", error.message)
+            await self._refuse(exchange, RefusedError(503, error.code, "The gateway cannot use its records now."))
+        except ClientGoneError:
+            pass
+        except Exception:
+            log.exception("a fault of the gateway")
+            await self._refuse(exchange, RefusedError(500, "internal", "The gateway failed on this request."))
+
+    async def _refuse(self, exchange: Exchange, refused: RefusedError) -> None:
+        if exchange.started:  # half an answer: only the end of the connection can say that it is not whole
+            raise ConnectionAbortedError
+        self._note_refusal(exchange, refused)
+        if refused.status == 401 and exchange.method == "GET" and b"text/html" in exchange.first(b"accept"):
+            goal = exchange.target.decode("latin-1")
+            await exchange.answer(401, pages.sign_in(goal), [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
+            return
+        await exchange.refuse(refused)
+
+    def _note_refusal(self, exchange: Exchange, refused: RefusedError) -> None:
+        if refused.status < 500 and refused.status != 404:
+            self._note(exchange, allowed=False, reason=refused.code)
+
+    def _note(self, exchange: Exchange, *, allowed: bool, reason: str) -> None:
+        target, address = f"{exchange.method} {exchange.path[:200]}", exchange.address
+        self._record("request", exchange.principal, address=address, target=target, allowed=allowed, reason=reason)
+
+    async def _serve(self, exchange: Exchange, shown: Credential) -> None:
+        self._limit(exchange)
+        local = self._local.routes.get((exchange.method, exchange.path))
+        if local is not None:
+            await local(exchange, shown)
+            return
+        if exchange.method == "OPTIONS" and exchange.cors:
+            await exchange.answer(204, b"", browser.PREFLIGHT)
+            return
+        principal = exchange.principal
+        if principal is None or exchange.path.startswith(("/auth", "/audit", "/ops", "/metrics", "/health")):
+            raise RefusedError(404, "not_found", "There is no such thing here.")
+        await self._pass(exchange, principal)
+
+    async def _pass(self, exchange: Exchange, principal: Principal) -> None:
+        server = self._server(principal)
+        if exchange.method not in _QUIET:
+            self._note(exchange, allowed=True, reason="")
+        if exchange.method == "POST" and exchange.path == "/prompt":
+            await self._submitting.submit(exchange, principal, server)
+            return
+        if not principal.may(scopes.JOBS_ALL):
+            handler = _handler(exchange)
+            if handler is not None:
+                await handler(exchange, Own(server, self._owners, principal.id), server)
+                return
+        await exchange.pass_on(server.upstream)
+
+    def _limit(self, exchange: Exchange) -> None:
+        principal = exchange.principal
+        key = principal.id if principal is not None and principal.kind != "guest" else f"address {exchange.address}"
+        wait = self._rates.take(key, time.monotonic())
+        if wait:
+            raise RefusedError(429, "too_many_requests", "You ask too much at once.", retry_after=max(1, round(wait)))
+
+    def _server(self, principal: Principal) -> Server:
+        """The server of this owner: always the same one, so that his files and history are there, while it is up."""
+        servers = [server for server in self.servers if server.state != "unreachable"] or self.servers
+        if len(servers) == 1:
+            return servers[0]
+        return max(servers, key=lambda server: hashlib.sha256(f"{principal.id} {server.address.url}".encode()).digest())
+
+    async def _websocket(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        accepted = False
+
+        async def watched(message: dict[str, object]) -> None:
+            nonlocal accepted
+            accepted = accepted or message["type"] == "websocket.accept"
+            await send(message)
+
+        try:
+            await self._door.enter(exchange)
+            self._limit(exchange)
+            principal = exchange.principal
+            if principal is None or exchange.path != "/ws":
+                raise RefusedError(404, "not_found", "There is no such thing here.")
+            await self._relay(exchange, principal, receive, watched)  # type: ignore[arg-type]
+        except RefusedError as refused:
+            self._note_refusal(exchange, refused)
+            if not accepted:
+                await _deny(send, refused)
+        except Exception:
+            log.exception("a fault of the gateway")
+            if not accepted:
+                await _deny(send, RefusedError(500, "internal", "The gateway failed on this request."))
+
+    async def _relay(self, exchange: Exchange, principal: Principal, receive: Receive, send: Send) -> None:
+        clients = parse_qs(exchange.query.decode("latin-1")).get("clientId", [""])
+        relays: list[Relay] = []
+
+        def known(relay: Relay) -> None:
+            relays.append(relay)
+            self._holders[relay] = principal
+
+        try:
+            server = self._server(principal)
+            await self.sockets.relay(server, principal.id, clients[0], receive, send, known=known)
+        finally:
+            for relay in relays:
+                self._holders.pop(relay, None)
+
+    async def _watch_revocations(self) -> None:
+        while True:
+            with contextlib.suppress(StorageError):
+                async for change in self._authenticator.subscribe_revocations():
+                    for relay, principal in tuple(self._holders.items()):
+                        if change.concerns(principal):
+                            relay.end()
+            await asyncio.sleep(1)
+
+
+def _handler(exchange: Exchange) -> Handler | None:
+    """What serves a route for somebody who sees only what is his; None where the route is the same for all."""
+    names = exchange.path[1:].split("/")
+    found = _OWN.get((("GET" if exchange.method == "HEAD" else exchange.method), names[0], len(names)))
+    if found is None and names[0] in _GUARDED:
+        raise RefusedError(404, "not_found", "There is no such thing here.")
+    return found
+
+
+_GUARDED = ("history", "jobs", "history_v2", "upload", "interrupt")
+
+_OWN: dict[tuple[str, str, int], Handler] = {
+    ("GET", "queue", 1): lambda exchange, own, server: own.queue(exchange),
+    ("POST", "queue", 1): lambda exchange, own, server: own.change_queue(exchange),
+    ("POST", "interrupt", 1): lambda exchange, own, server: own.interrupt(exchange),
+    ("GET", "history", 1): lambda exchange, own, server: own.history(exchange),
+    ("GET", "history", 2): lambda exchange, own, server: own.history_entry(exchange, _last(exchange)),
+    ("POST", "history", 1): lambda exchange, own, server: own.change_history(exchange),
+    ("GET", "jobs", 1): lambda exchange, own, server: own.jobs(exchange),
+    ("GET", "jobs", 2): lambda exchange, own, server: own.job(exchange, _last(exchange)),
+    ("POST", "jobs", 2): lambda exchange, own, server: own.cancel_many(exchange),
+    ("POST", "jobs", 3): lambda exchange, own, server: own.cancel(exchange, exchange.path.split("/")[2]),
+    ("GET", "view", 1): lambda exchange, own, server: own.view(exchange),
+    ("POST", "upload", 2): lambda exchange, own, server: upload(exchange, server, own),
+}
+
+
+def _last(exchange: Exchange) -> str:
+    return exchange.path.rpartition("/")[2]
+
+
+async def _deny(send: Send, refused: RefusedError) -> None:
+    body = refused.body()
+    headers = [(b"content-type", b"application/json; charset=utf-8"), *refused.headers(), *browser.SECURITY]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "websocket.http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

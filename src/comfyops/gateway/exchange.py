@@ -1,0 +1,153 @@
+"""One HTTP request and its answer, as ASGI gives them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from comfyops.auth.principal import Principal
+from comfyops.gateway import browser
+from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.settings import Limits
+from comfyops.gateway.upstream import Answer, Headers, Upstream
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+JSON = (b"content-type", b"application/json; charset=utf-8")
+
+
+class ClientGoneError(Exception):
+    """The client went away; there is nobody left to answer."""
+
+
+class Exchange:
+    """One request: where it goes and who asks, and the ways to read and answer it.
+
+    `path` is canonical, for decisions; `target` is what is asked of a server: its path, quoted anew, and its query.
+    """
+
+    __slots__ = (
+        "_receive", "_send", "address", "cors", "headers", "host", "limits", "method", "path", "principal", "query",
+        "raw_path", "scope", "started",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.limits = limits
+        self.method: str = scope.get("method", "GET")
+        self.headers: Headers = scope["headers"]
+        self.query: bytes = scope["query_string"]
+        self.raw_path = b""  # as it is sent on
+        self.path = ""
+        self.address = ""
+        self.host = ""
+        self.cors: Headers = []
+        self.principal: Principal | None = None
+        self.started = False
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a header."""
+        return [value for key, value in self.headers if key == name]
+
+    def first(self, name: bytes) -> bytes:
+        """The first value of a header, b"" where there is none."""
+        return next((value for key, value in self.headers if key == name), b"")
+
+    @property
+    def target(self) -> bytes:
+        """What is asked of the server."""
+        return self.raw_path + b"?" + self.query if self.query else self.raw_path
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body comes with it."""
+        return any(
+            key == b"transfer-encoding" or (key == b"content-length" and value != b"0") for key, value in self.headers
+        )
+
+    async def stream(self, limit: int) -> AsyncIterator[bytes]:
+        """The body in pieces. Raises RefusedError where it is too long or too slow, ClientGoneError."""
+        self._check_length(limit)
+        size, more = 0, True
+        while more:
+            try:
+                message = await asyncio.wait_for(self._receive(), self.limits.body_seconds)
+            except TimeoutError:
+                raise RefusedError(408, "body_too_slow", "The rest of the request did not come.") from None
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            more = message.get("more_body", False)
+            if part:
+                yield part
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises RefusedError, ClientGoneError."""
+        return b"".join([part async for part in self.stream(limit)])
+
+    def _check_length(self, limit: int) -> None:
+        if self.first(b"content-encoding") not in (b"", b"identity"):
+            raise RefusedError(415, "encoded_body", "Bodies are taken as they are, not compressed.")
+        length = self.first(b"content-length")
+        if length and (not length.isdigit() or int(length) > limit):
+            raise _too_large(limit)
+
+    async def answer(self, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
+        """Answer with a body that is at hand."""
+        self.started = True
+        own = [*(headers or []), *browser.SECURITY, *self.cors, (b"content-length", str(len(body)).encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": own})
+        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def json(self, status: int, value: Any, headers: Headers | None = None) -> None:
+        """Answer with JSON."""
+        await self.answer(status, json.dumps(value).encode(), [JSON, (b"cache-control", b"no-store"), *(headers or [])])
+
+    async def refuse(self, refused: RefusedError) -> None:
+        """Answer that this is not passed on; where a body is still coming, the connection ends with it."""
+        ending = [(b"connection", b"close")] if self.has_body else []
+        await self.answer(
+            refused.status, refused.body(), [JSON, (b"cache-control", b"no-store"), *refused.headers(), *ending]
+        )
+
+    async def pass_on(self, upstream: Upstream, target: bytes | None = None, body: bytes | None = None) -> None:
+        """Send it to the server as it is (or with another target or body), and its answer back."""
+        answer = await self.ask(upstream, target, body)
+        await self.give_back(answer)
+
+    async def ask(self, upstream: Upstream, target: bytes | None = None, body: bytes | None = None) -> Answer:
+        """Send it to the server."""
+        headers = browser.to_server(self.headers)
+        stream = None
+        if body is not None:
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
+        elif self.has_body:
+            self._check_length(self.limits.upload_bytes)
+            stream = self.stream(self.limits.upload_bytes)
+        return await upstream.send(self.method, target or self.target, headers, body if body is not None else stream)
+
+    async def give_back(self, answer: Answer) -> None:
+        """Answer with what the server answered."""
+        self.started = True
+        headers = [*browser.to_client(answer.headers), *self.cors]
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        whole = answer.at_hand()
+        if whole is not None:
+            await self._send({"type": "http.response.body", "body": whole})
+            return
+        async for part in answer.chunks():
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
+
+
+def _too_large(limit: int) -> RefusedError:
+    return RefusedError(413, "too_large", f"The body is larger than {limit} bytes.")

@@ -1,0 +1,183 @@
+"""Routes that the gateway answers by itself: signing in and out, its health, and the question of other proxies."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+from urllib.parse import parse_qs
+
+from comfyops.auth import policy
+from comfyops.auth.authenticator import COOKIE, Authenticator, SessionToken
+from comfyops.errors import AuthError, TooManyAttemptsError
+from comfyops.gateway import pages
+from comfyops.gateway.credentials import Credential
+from comfyops.gateway.door import Record, place, too_many
+from comfyops.gateway.exchange import Exchange
+from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.server import Server
+
+T = TypeVar("T")
+
+_FORM = 16 * 1024  # bytes of a sign-in
+
+
+class Local:
+    """The gateway's own routes."""
+
+    def __init__(self, authenticator: Authenticator, record: Record, servers: Sequence[Server]) -> None:
+        self._authenticator = authenticator
+        self._record = record
+        self._servers = servers
+        self.routes = {
+            ("GET", "/health"): self._health,
+            ("HEAD", "/health"): self._health,
+            ("GET", "/auth/login"): self._page,
+            ("HEAD", "/auth/login"): self._page,
+            ("POST", "/auth/login"): self._sign_in,
+            ("POST", "/auth/setup"): self._set_up,
+            ("POST", "/auth/password"): self._password,
+            ("POST", "/auth/logout"): self._sign_out,
+            ("GET", "/auth/session"): self._session,
+            ("GET", "/auth/verify"): self._verify,
+        }
+
+    async def _health(self, exchange: Exchange, shown: Credential) -> None:
+        """Whether at least one server works; which one and why is told to nobody in particular."""
+        states = [server.state for server in self._servers]
+        ready = "ok" in states
+        status = "ok" if all(state == "ok" for state in states) else "degraded" if ready else "down"
+        data: dict[str, object] = {"status": status, "backends": {state: states.count(state) for state in set(states)}}
+        await exchange.json(200 if ready else 503, data)
+
+    async def _page(self, exchange: Exchange, shown: Credential) -> None:
+        goal = parse_qs(exchange.query.decode("latin-1")).get("next", ["/"])[0]
+        await exchange.answer(200, pages.sign_in(goal), pages.HEADERS)
+
+    async def _sign_in(self, exchange: Exchange, shown: Credential) -> None:
+        """From the page's form, or JSON {"name", "password"}."""
+        fields, is_json = await self._fields(exchange)
+        try:
+            name, password = fields.get("name", ""), fields.get("password", "")
+            session = await _judged(self._authenticator.login(name, password, exchange.address))
+        except RefusedError as refused:
+            self._note("sign_in", exchange, allowed=False, code=refused.code)
+            if is_json:
+                raise
+            page = pages.sign_in(fields.get("next", "/"), refused.message)
+            await exchange.answer(refused.status, page, pages.HEADERS)
+            return
+        await self._let_in(exchange, session, None if is_json else fields.get("next", "/"))
+
+    async def _set_up(self, exchange: Exchange, shown: Credential) -> None:
+        """The first administrator, by the one-time secret of the command line: {"secret", "name", "password"}."""
+        fields, _ = await self._fields(exchange)
+        secret, name, password = (fields.get(key, "") for key in ("secret", "name", "password"))
+        session = await _judged(self._authenticator.setup(secret, name, password, exchange.address))
+        await self._let_in(exchange, session, None)
+
+    async def _password(self, exchange: Exchange, shown: Credential) -> None:
+        """Another password for oneself: {"old", "new"}."""
+        fields, _ = await self._fields(exchange)
+        principal = exchange.principal
+        assert principal is not None
+        if principal.kind != "user":
+            raise RefusedError(403, "no_user", "Only somebody who has signed in has a password.")
+        old, new = fields.get("old", ""), fields.get("new", "")
+        await _judged(self._authenticator.change_password(principal.name, old, new, exchange.address))
+        self._note("password", exchange, allowed=True, code="changed")
+        await exchange.json(200, {"changed": True})
+
+    async def _let_in(self, exchange: Exchange, session: SessionToken, goal: str | None) -> None:
+        exchange.principal = session.principal
+        self._note("sign_in", exchange, allowed=True, code="signed_in")
+        seconds = max(0, int(session.expires_at - time.time()))
+        cookie = [(b"set-cookie", self._cookie(exchange, session.value, seconds))]
+        if goal is None:
+            await exchange.json(200, {"signed_in": True}, cookie)
+            return
+        place_ = (b"location", pages.safe_goal(goal).encode())
+        await exchange.answer(303, b"", [place_, (b"cache-control", b"no-store"), *cookie])
+
+    async def _fields(self, exchange: Exchange) -> tuple[dict[str, str], bool]:
+        body = await exchange.body(_FORM)
+        if exchange.first(b"content-type").startswith(b"application/json"):
+            return _json_fields(body), True
+        return _form_fields(body), False
+
+    async def _sign_out(self, exchange: Exchange, shown: Credential) -> None:
+        if shown.kind == "session":
+            await self._authenticator.logout(shown.value)
+        self._note("sign_out", exchange, allowed=True, code="signed_out")
+        await exchange.json(200, {"signed_in": False}, [(b"set-cookie", self._cookie(exchange, "", 0))])
+
+    async def _session(self, exchange: Exchange, shown: Credential) -> None:
+        principal = exchange.principal
+        assert principal is not None
+        data = {
+            "name": principal.name,
+            "role": principal.role,
+            "scopes": sorted(principal.scopes),
+            "kind": principal.kind,
+        }
+        await exchange.json(200, data)
+
+    async def _verify(self, exchange: Exchange, shown: Credential) -> None:
+        """The same decision for the request that another proxy asks about with X-Forwarded-Method and -Uri."""
+        method = (exchange.first(b"x-forwarded-method") or exchange.first(b"x-original-method") or b"GET").decode(
+            "latin-1"
+        )
+        uri = exchange.first(b"x-forwarded-uri") or exchange.first(b"x-original-uri") or b"/"
+        path = place(uri.partition(b"?")[0]).path
+        if exchange.principal is None and shown.kind != "none":
+            raise RefusedError(401, "wrong_credential", "The credential is not right.")
+        decision = policy.decide(exchange.principal, method, path)
+        if not decision.allowed:
+            raise RefusedError(decision.status, decision.code, decision.reason)
+        principal = exchange.principal
+        headers = []
+        if principal is not None:
+            headers = [(b"x-comfyops-user", _header(principal.name)), (b"x-comfyops-role", _header(principal.role))]
+        await exchange.answer(204, b"", headers)
+
+    def _cookie(self, exchange: Exchange, value: str, seconds: int) -> bytes:
+        text = f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}"
+        secure = exchange.scope.get("scheme") in ("https", "wss") or exchange.first(b"x-forwarded-proto") == b"https"
+        return (text + ("; Secure" if secure else "")).encode()
+
+    def _note(self, action: str, exchange: Exchange, *, allowed: bool, code: str) -> None:
+        self._record(action, exchange.principal, address=exchange.address, allowed=allowed, reason=code)
+
+
+async def _judged(work: Awaitable[T]) -> T:
+    """The outcome of a sign-in, its errors as refusals."""
+    try:
+        return await work
+    except TooManyAttemptsError as error:
+        raise too_many(error) from error
+    except AuthError as error:
+        status = 401 if error.code == "credential_wrong" else 400
+        raise RefusedError(status, error.code, error.message) from error
+
+
+def _json_fields(body: bytes) -> dict[str, str]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+        raise RefusedError(400, "invalid_body", "A sign-in is a JSON object with name and password.")
+    return data
+
+
+def _form_fields(body: bytes) -> dict[str, str]:
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10)
+    except ValueError:
+        raise RefusedError(400, "invalid_body", "The form is broken.") from None
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _header(text: str) -> bytes:
+    return text.encode("ascii", "backslashreplace").translate(None, b"\r\n\0")

@@ -1,0 +1,136 @@
+"""Whose job and whose file: remembered on disk, so that a restart gives nobody another's pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comfyops.errors import StorageError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, backend TEXT NOT NULL, at REAL NOT NULL DEFAULT (julianday('now')),
+    indexed INTEGER NOT NULL DEFAULT 0 CHECK (indexed IN (0, 1))
+) STRICT;
+CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, indexed);
+CREATE TABLE IF NOT EXISTS files (
+    owner TEXT NOT NULL, type TEXT NOT NULL, subfolder TEXT NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (owner, type, subfolder, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS files_by_name ON files (type, subfolder, name);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a server, as its answers name it."""
+
+    type: str
+    subfolder: str
+    name: str
+
+
+def space(owner: str) -> str:
+    """A short name for an owner that is safe in ids and folders."""
+    return "u" + hashlib.sha256(owner.encode()).hexdigest()[:16]
+
+
+def files_in(outputs: object) -> Iterable[File]:
+    """The files that a node's output, or all outputs of a job, name."""
+    waiting = [outputs]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            file = _file(value)
+            if file is not None:
+                yield file
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _file(value: Mapping[Any, Any]) -> File | None:
+    name, kind, subfolder = value.get("filename"), value.get("type"), value.get("subfolder", "")
+    if isinstance(name, str) and isinstance(kind, str) and isinstance(subfolder, str):
+        return File(kind, subfolder.replace("\\", "/").strip("/"), name)
+    return None
+
+
+class Owners:
+    """The table of jobs and files. Answers take microseconds, so it is asked from the event loop.
+
+    Raises StorageError where its file cannot be used.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=5, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+            if path is not None:
+                path.chmod(0o600)
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(f"The record of owners cannot be used: {error}.") from error
+
+    def claim(self, job: str, owner: str, backend: str) -> bool:
+        """Give a job to an owner; False where the id was used before."""
+        done = self._db.execute(
+            "INSERT OR IGNORE INTO jobs (id, owner, backend) VALUES (?, ?, ?)", (job, owner, backend)
+        )
+        return done.rowcount == 1
+
+    def release(self, job: str) -> None:
+        """The server did not take the job."""
+        self._db.execute("DELETE FROM jobs WHERE id = ?", (job,))
+
+    def owner(self, job: str) -> str | None:
+        """Whose job it is, None where nobody's."""
+        row = self._db.execute("SELECT owner FROM jobs WHERE id = ?", (job,)).fetchone()
+        return row[0] if row else None
+
+    def jobs(self, owner: str, backend: str, limit: int, offset: int = 0) -> list[str]:
+        """The newest jobs of an owner on a backend, the newest first."""
+        rows = self._db.execute(
+            "SELECT id FROM jobs WHERE owner = ? AND backend = ? ORDER BY at DESC, rowid DESC LIMIT ? OFFSET ?",
+            (owner, backend, limit, offset),
+        )
+        return [row[0] for row in rows]
+
+    def unindexed(self, owner: str, backend: str, limit: int = 200) -> list[str]:
+        """Jobs whose files are not all known yet, the newest first."""
+        rows = self._db.execute(
+            "SELECT id FROM jobs WHERE owner = ? AND indexed = 0 AND backend = ? ORDER BY at DESC, rowid DESC LIMIT ?",
+            (owner, backend, limit),
+        )
+        return [row[0] for row in rows]
+
+    def indexed(self, job: str) -> None:
+        """All files of a job are known."""
+        self._db.execute("UPDATE jobs SET indexed = 1 WHERE id = ?", (job,))
+
+    def add_files(self, owner: str, files: Iterable[File]) -> None:
+        """These files are this owner's; a file may be several owners' where a server's cache gave it to each."""
+        rows = [(owner, file.type, file.subfolder, file.name) for file in files]
+        if rows:
+            self._db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)", rows)
+
+    def has_file(self, owner: str, file: File) -> bool:
+        """Whether a file is this owner's."""
+        words = "SELECT 1 FROM files WHERE owner = ? AND type = ? AND subfolder = ? AND name = ?"
+        return self._db.execute(words, (owner, file.type, file.subfolder, file.name)).fetchone() is not None
+
+    def is_known(self, file: File) -> bool:
+        """Whether a file is anybody's."""
+        words = "SELECT 1 FROM files WHERE type = ? AND subfolder = ? AND name = ?"
+        return self._db.execute(words, (file.type, file.subfolder, file.name)).fetchone() is not None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

@@ -1,0 +1,46 @@
+"""The sign-in page: plain HTML without any other file, so that it needs no public routes but its own."""
+
+from __future__ import annotations
+
+from html import escape
+
+HEADERS = [
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+]
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sign in - ComfyOps</title><style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0; min-height: 100vh; display: grid; place-items: center;
+  background: #17181c; color: #eee }}
+form {{ width: min(20rem, 90vw); display: grid; gap: .75rem }}
+h1 {{ font-size: 1.4rem; margin: 0 }}
+input, button {{ font: inherit; padding: .6rem; border-radius: .4rem; border: 1px solid #555; box-sizing: border-box;
+  width: 100% }}
+input {{ background: #222; color: #eee }}
+button {{ background: #3b82f6; color: #fff; border: 0; cursor: pointer }}
+p {{ margin: 0; color: #fca5a5 }}
+</style></head><body><main><form method="post" action="/auth/login">
+<h1>Sign in</h1>{error}
+<label>Name<input name="name" autocomplete="username" required autofocus maxlength="200"></label>
+<label>Password<input name="password" type="password" autocomplete="current-password" required maxlength="1024"></label>
+<input type="hidden" name="next" value="{goal}"><button>Sign in</button>
+</form></main></body></html>
+"""
+
+
+def sign_in(goal: str = "/", error: str = "") -> bytes:
+    """The page; `goal` is where to go after it, `error` what went wrong before."""
+    words = f'<p role="alert">{escape(error)}</p>' if error else ""
+    return _PAGE.format(goal=escape(safe_goal(goal), quote=True), error=words).encode()
+
+
+def safe_goal(goal: str) -> str:
+    """A path on this host, "/" for anything else."""
+    inside = goal.startswith("/") and not goal.startswith(("//", "/\\"))
+    return goal if inside and len(goal) < 2000 and all(32 < ord(mark) < 127 for mark in goal) else "/"

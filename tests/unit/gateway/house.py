@@ -1,0 +1,132 @@
+"""A gateway before a simulated server, with people who have tokens, for the tests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from comfyops.auth import credentials
+from comfyops.auth.authenticator import Authenticator
+from comfyops.auth.credentials import TokenText
+from comfyops.auth.principal import Principal
+from comfyops.auth.records import Token
+from comfyops.auth.store import Store
+from comfyops.config import AuthSettings
+from comfyops.gateway.app import Gateway
+from comfyops.gateway.listener import listening
+from comfyops.gateway.owners import Owners
+from comfyops.gateway.settings import BackendAddress, GatewaySettings
+from comfyops.simulator import Simulator, SimulatorSettings
+
+ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the record."""
+
+    action: str
+    principal: Principal | None
+    address: str
+    target: str
+    allowed: bool
+    reason: str
+
+
+@dataclass
+class Ledger:
+    """What was recorded."""
+
+    lines: list[Line] = field(default_factory=list)
+
+    def __call__(
+        self,
+        action: str,
+        principal: Principal | None = None,
+        /,
+        *,
+        address: str,
+        target: str = "",
+        allowed: bool,
+        reason: str,
+    ) -> None:
+        self.lines.append(Line(action, principal, address, target, allowed, reason))
+
+
+@dataclass
+class House:
+    """Everything that a test needs of a running gateway."""
+
+    url: str
+    backend: str
+    gateway: Gateway
+    store: Store
+    ledger: Ledger
+    session: aiohttp.ClientSession
+
+    def token(self, name: str, role: str = "artist") -> str:
+        """A new token."""
+        return add_token(self.store, name, role)
+
+    def user(self, name: str, password: str, role: str = "artist") -> None:
+        """A new person."""
+        self.store.users.add(name, role, credentials.hashed(password, ROUNDS), self.store.clock())
+
+    async def ask(self, method: str, path: str, token: str | None = None, **options: Any) -> tuple[int, Any]:
+        """Status and JSON (else text) of a request."""
+        headers = dict(options.pop("headers", {}))
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        async with self.session.request(
+            method, self.url + path, headers=headers, allow_redirects=False, **options
+        ) as response:
+            try:
+                return response.status, await response.json(content_type=None)
+            except ValueError:
+                return response.status, await response.text(errors="replace")
+
+
+def add_token(store: Store, name: str, role: str) -> str:
+    """A new token in a store."""
+    text, now = TokenText.new(), store.clock()
+    hashed = credentials.hashed(text.secret, ROUNDS)
+    store.tokens.add(Token(text.id, name, f"own_{secrets.token_hex(4)}", role, now, None, None, hashed), now)
+    return text.text
+
+
+@asynccontextmanager
+async def house(
+    folder: Path, *, simulated: SimulatorSettings | None = None, backend: str | None = None, **options: Any
+) -> AsyncIterator[House]:
+    """A gateway before a simulated server (or the one at `backend`); `options` are fields of its settings."""
+    async with Simulator(simulated or SimulatorSettings(port=0, faithful_poison=True)) as simulator:
+        address = backend or simulator.url
+        async with (
+            gateway_to(folder, (BackendAddress(address),), **options) as (url, gateway, store, ledger),
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session,
+        ):
+            yield House(url, address, gateway, store, ledger, session)
+
+
+@asynccontextmanager
+async def gateway_to(
+    folder: Path, backends: tuple[BackendAddress, ...], auth: Callable[[], AuthSettings] | None = None, **options: Any
+) -> AsyncIterator[tuple[str, Gateway, Store, Ledger]]:
+    """A gateway before these servers."""
+    store, ledger = Store.at_home(folder), Ledger()
+    settings = auth() if auth else AuthSettings(bcrypt_rounds=ROUNDS)
+    authenticator, owners = Authenticator(store, settings), Owners(folder / "gateway.db")
+    gateway = Gateway(GatewaySettings(backends, **options), authenticator, owners, ledger)
+    try:
+        async with listening(gateway, "127.0.0.1", 0) as url:
+            yield url, gateway, store, ledger
+    finally:
+        authenticator.close()
+        owners.close()
+        store.close()
