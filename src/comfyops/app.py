@@ -213,3 +213,16 @@ def model_web(settings: Settings) -> Web:
     endpoints = {"https://huggingface.co": settings.hf_endpoint, "https://civitai.com": settings.civitai_endpoint}
     mirrors = {home: mirror for home, mirror in endpoints.items() if mirror}
     return Web(model_trust(settings), settings.offline, endpoints=mirrors)
+
+
+def server_web(settings: Settings) -> Web:
+    """What asks the configured ComfyUI server about its manager; no other host, and with the server's own token.
+
+    Raises UntrustedSourceError where its address makes no sense.
+    """
+    from comfyops.models import trust
+    from comfyops.models.sources import Web
+
+    place = frozenset({trust.place_of(settings.server)})
+    tokens = {next(iter(place)): settings.token.get_secret_value()} if settings.token else {}
+    return Web(trust.Trust(place, place, tokens), timeout=settings.timeout, attempts=2)

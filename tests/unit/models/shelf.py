@@ -37,7 +37,7 @@ def entry(file: str = "a.safetensors", data: bytes | None = None, **fields: obje
     values: dict[str, object] = {"urls": (f"{HF}/org/repo/resolve/main/{file}",)}
     if data is not None:
         values |= {"size": len(data), "sha256": sha(data)}
-    return ModelEntry("loras", file, **{**values, **fields})  # type: ignore[arg-type]
+    return ModelEntry(**{"folder": "loras", "file": file, **values, **fields})  # type: ignore[arg-type]
 
 
 def put(root: Path, item: ModelEntry, data: bytes, folder: str | None = None) -> Path:

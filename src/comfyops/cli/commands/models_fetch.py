@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from comfyops import app as parts
 from comfyops.cli.commands.models_check import checked
 from comfyops.cli.model_options import (
     All,
@@ -26,10 +28,11 @@ from comfyops.cli.model_options import (
     opened,
 )
 from comfyops.cli.model_options import Optional as IncludeOptional
-from comfyops.cli.options import Json
+from comfyops.cli.options import Json, settings
 from comfyops.cli.output import Result, count, in_words, say
+from comfyops.models import manager
 from comfyops.models import manual as by_hand
-from comfyops.models.catalog import Wanted
+from comfyops.models.catalog import Choice, Wanted
 from comfyops.models.check import Finding
 from comfyops.models.plan import Plan
 from comfyops.models.plan import wanted as to_do
@@ -89,7 +92,12 @@ def download(
     manual: Annotated[
         bool, typer.Option("--manual", help="Show addresses and places, and wait until the files have come.")
     ] = False,
-    wait: Annotated[float, typer.Option(min=0, help="With --manual: seconds to wait; 0 only shows.")] = 86400.0,
+    wait: Annotated[
+        float, typer.Option(min=0, help="With --manual and --via-manager: seconds to wait; 0 only shows.")
+    ] = 86400.0,
+    via_manager: Annotated[
+        str | None, typer.Option("--via-manager", help="Address of a ComfyUI whose ComfyUI-Manager fetches the models.")
+    ] = None,
     force: Force = False,
     max_workers: Annotated[int | None, typer.Option(min=1, max=64, help="Connections at once.")] = None,
     limit_rate: Annotated[str | None, typer.Option("--limit-rate", help="Bytes per second, as 500K or 10M.")] = None,
@@ -106,13 +114,15 @@ def download(
     What was fetched before is kept and not fetched twice, also after a crash. Exit code 1: something required is not
     there afterwards.
     """
+    chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    if via_manager is not None:
+        return _remotely(via_manager, chosen, catalog, wait)
     session = opened(
         *(comfyui_path, models_dir, catalog, lock),
         allow_pickle=allow_pickle,
         max_workers=max_workers,
         limit_rate=limit_rate,
     )
-    chosen = choice(names, model, group, everything=everything, optional=include_optional)
     findings = session.provision.check(session.wanted(chosen), deep=force)
     if check_only:
         return checked("models download", findings, session.storage.root)
@@ -137,6 +147,25 @@ def _fetched(session: Session, made: Plan, run: _Run) -> Result:
         notes.append(f"{count(len(made.optional), 'optional model')} left out; --include-optional takes them too")
     lines = [*_outcome_lines(outcomes), *_blocked_lines(made)]
     return Result("models download", data, lines, notes, exit_code=int(bool(failed or blocked)))
+
+
+def _remotely(server: str, chosen: Choice, catalog: list[Path] | None, wait: float) -> Result:
+    """Have a server's ComfyUI-Manager fetch what is required."""
+    config = settings(server=server)
+    wanted = [item.entry for item in parts.model_catalog(config, catalog or ()).chosen(chosen) if item.required]
+    handled = manager.find(config.server, parts.server_web(config)).install(wanted, wait)
+    lines = [
+        f"[green]there[/]       {escape(item.entry.id)}"
+        if item.there
+        else f"[red]not there[/]   {escape(item.entry.id)}: {escape(item.why)}"
+        for item in handled
+    ]
+    data = {
+        "server": config.server,
+        "models": [{"model": item.entry.id, "there": item.there, "why": item.why} for item in handled],
+    }
+    notes = ["What ComfyUI-Manager fetches is not verified by a hash."]
+    return Result("models download", data, lines, notes, exit_code=int(not all(item.there for item in handled)))
 
 
 def _by_hand(session: Session, findings: Sequence[Finding], wait: float, *, quiet: bool) -> Result:

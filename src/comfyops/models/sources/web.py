@@ -68,6 +68,18 @@ class Web:
                 return mirror.rstrip("/") + url.removeprefix(original)
         return url
 
+    def post(self, url: str, value: Any) -> Answer:
+        """The answer to a POST of a JSON value, which is sent once.
+
+        Raises UntrustedSourceError, DownloadError.
+        """
+        self.trust.allow(url)
+        body = json.dumps(value).encode()
+        try:
+            return self._once("POST", url, {"Content-Type": "application/json"}, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise DownloadError(f"{_shown(url)} cannot be asked: {error or type(error).__name__}.") from error
+
     def ask(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, stay: bool = False) -> Answer:
         """The answer to a request; redirects are followed, unless `stay` (then only within one host).
 
@@ -107,7 +119,7 @@ class Web:
             pause = min(_seconds(answer.headers.get("retry-after"), pause), _MOST_WAIT)
         raise DownloadError(f"{_shown(url)} cannot be asked: {reason.rstrip('.')}.", hint="Try again later.")
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def _once(self, method: str, url: str, headers: Mapping[str, str], sent: bytes | None = None) -> Answer:
         parts = urlsplit(url)
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
@@ -118,7 +130,7 @@ class Web:
         own = {"Authorization": f"Bearer {token}"} if token else {}
         base = {"User-Agent": f"comfyops/{__version__}", "Accept-Encoding": "identity"}
         try:
-            connection.request(method, _path(url), headers={**base, **headers, **own})
+            connection.request(method, _path(url), sent, headers={**base, **headers, **own})
             with connection.getresponse() as answer:
                 body = answer.read(MOST_BYTES) if _small(answer) else b""
                 return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body, url)
