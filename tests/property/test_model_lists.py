@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hypothesis import given
@@ -44,6 +45,21 @@ def test_an_entry_from_anywhere_stays_in_its_folder(more: dict[str, object], fil
                 Trust(resolve=lambda host: ()).allow(address)
             except ComfyOpsError:
                 continue
+
+
+ITEM_FIELDS = st.sampled_from(["model", "url", "paths", "hashes", "type", "filename", "source", "sha256", "size"])
+DEEP = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner), max_leaves=4
+)
+PATHS = st.lists(st.fixed_dictionaries({"path": NAMES}), max_size=2)
+
+
+@given(st.lists(st.dictionaries(ITEM_FIELDS, DEEP | PATHS, max_size=6) | DEEP, max_size=3))
+def test_a_manifest_from_anywhere_is_read_or_refused(tmp_path_factory: object, items: list[object]) -> None:
+    file = tmp_path_factory.mktemp("x") / "manifest.json"  # type: ignore[attr-defined]
+    file.write_text(json.dumps({"models": items}))
+    for entry in lists.read(file, Catalog()).models:
+        assert storage.of_folder(ROOT).target(entry).is_relative_to(ROOT)
 
 
 @given(st.text(max_size=200))

@@ -99,7 +99,8 @@ def _manifest_item(item: Mapping[str, Any]) -> dict[str, Any]:
     hub = source if isinstance(source, Mapping) else {}
     url = str(item.get("url") or hub.get("url") or hub.get("download_url") or "")
     hashes = item.get("hashes")
-    said = [h.get("hash") for h in hashes if h.get("type") == "SHA256"] if isinstance(hashes, list) else []
+    listed = [one for one in hashes if isinstance(one, Mapping)] if isinstance(hashes, list) else []
+    said = [one.get("hash") for one in listed if one.get("type") == "SHA256"]
     folder = str(item.get("folder") or (path.parts[0] if len(path.parts) > 1 else ""))
     name = str(item.get("file") or "/".join(path.parts[1:]) or item.get("model") or path.name or _file_of(url))
     digest = item.get("sha256") or (said[0] if said else None)

@@ -128,7 +128,7 @@ class Provision:
     def _remember(self, pins: dict[str, Pin]) -> None:
         if not pins:
             return
-        self.remembered = self.remembered.with_pins(pins)
+        self.remembered = lock.remembered(self.storage.known).with_pins(pins)  # others may have written meanwhile
         try:
             lock.save(self.remembered, self.storage.known)
         except StorageError:  # a folder that cannot be written: the source is asked again next time

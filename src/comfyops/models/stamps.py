@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ class Stamps:
 
     file: Path
     known: dict[str, Stamp]
-    changed: bool = False
+    new: dict[str, Stamp | None] = field(default_factory=dict)
 
     def hash_of(self, path: Path, stat: os.stat_result) -> str | None:
         """The remembered hash of a file as it is now, None where it was never computed or the file has changed."""
@@ -52,22 +52,27 @@ class Stamps:
 
     def remember(self, path: Path, stat: os.stat_result, digest: str) -> None:
         """Keep the hash of a file that looked like this before it was read."""
-        self.known[str(path)] = Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ino, digest)
-        self.changed = True
+        stamp = Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ino, digest)
+        self.known[str(path)] = self.new[str(path)] = stamp
 
     def forget(self, path: Path) -> None:
         """Drop what is known of a file."""
-        self.changed |= self.known.pop(str(path), None) is not None
+        if self.known.pop(str(path), None) is not None:
+            self.new[str(path)] = None
 
     def save(self) -> None:
-        """Write them down; a folder that cannot be written costs time at the next check and nothing else."""
-        if not self.changed:
+        """Write down what is new, beside what other processes wrote meanwhile; a folder that cannot be written costs
+        time at the next check and nothing else.
+        """
+        if not self.new:
             return
+        there: dict[str, Stamp | None] = {**load(self.file).known, **self.new}
+        kept = {path: stamp for path, stamp in there.items() if stamp is not None}
         try:
-            write_text(self.file, json.dumps({"schema": _SCHEMA, "files": self.known}))
+            write_text(self.file, json.dumps({"schema": _SCHEMA, "files": kept}))
         except StorageError:
             return
-        self.changed = False
+        self.new = {}
 
 
 def load(file: Path) -> Stamps:

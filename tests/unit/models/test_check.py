@@ -87,6 +87,20 @@ def test_a_folder_that_comfyui_does_not_know_works(tmp_path: Path) -> None:
     assert provision(tmp_path).check(wanted(model))[0].state is State.PRESENT
 
 
+def test_two_processes_do_not_lose_each_others_hashes(tmp_path: Path) -> None:
+    other = entry("b.safetensors", DATA)
+    put(tmp_path, MODEL, DATA)
+    path = put(tmp_path, other, DATA)
+    one, two = provision(tmp_path), provision(tmp_path)
+    one.check(wanted(MODEL), deep=True)
+    two.check(wanted(other), deep=True)
+    assert {item.state for item in provision(tmp_path).check(wanted(MODEL, other))} == {State.VERIFIED}
+    marks = stamps.load(tmp_path / ".comfyops" / "stamps.json")
+    marks.forget(path)
+    marks.save()
+    assert [item.state for item in provision(tmp_path).check(wanted(MODEL, other))] == [State.VERIFIED, State.PRESENT]
+
+
 def test_a_stamp_file_that_is_damaged_costs_time_and_nothing_else(tmp_path: Path) -> None:
     put(tmp_path, MODEL, DATA)
     file = tmp_path / ".comfyops" / "stamps.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,15 @@ from rich.markup import escape
 
 from comfyops import app as parts
 from comfyops.cli.commands.models_check import checked
+from comfyops.cli.commands.models_lines import (
+    blocked_lines,
+    outcome_data,
+    outcome_lines,
+    plan_data,
+    plan_lines,
+    step_lines,
+    summary,
+)
 from comfyops.cli.model_options import (
     All,
     AllowPickle,
@@ -29,14 +38,13 @@ from comfyops.cli.model_options import (
 )
 from comfyops.cli.model_options import Optional as IncludeOptional
 from comfyops.cli.options import Json, settings
-from comfyops.cli.output import Result, count, in_words, say
+from comfyops.cli.output import Result, count, say
 from comfyops.models import manager
 from comfyops.models import manual as by_hand
 from comfyops.models.catalog import Choice, Wanted
 from comfyops.models.check import Finding
 from comfyops.models.plan import Plan
 from comfyops.models.plan import wanted as to_do
-from comfyops.models.provision import Outcome
 
 Force = Annotated[
     bool, typer.Option("--force", help="Read every byte first, and fetch anew what cannot be proven to be right.")
@@ -136,16 +144,16 @@ def download(
 
 def _fetched(session: Session, made: Plan, run: _Run) -> Result:
     if made.fetch and not run.quiet:
-        say(_summary(made))
+        say(summary(made))
     with fetching(made.total, quiet=run.quiet) as listener:
         outcomes = session.provision.fetch(made.fetch, listener)
     failed = [item for item in outcomes if not item.ok]
     blocked = [item for item in made.blocked if item.required]
-    data = {**_data(made), "outcomes": [_outcome(item) for item in outcomes]}
+    data = {**plan_data(made), "outcomes": [outcome_data(item) for item in outcomes]}
     notes = [f"{count(sum(item.ok for item in outcomes), 'model')} put in place, {len(made.good)} there before"]
     if made.optional:
         notes.append(f"{count(len(made.optional), 'optional model')} left out; --include-optional takes them too")
-    lines = [*_outcome_lines(outcomes), *_blocked_lines(made)]
+    lines = [*outcome_lines(outcomes), *blocked_lines(made)]
     return Result("models download", data, lines, notes, exit_code=int(bool(failed or blocked)))
 
 
@@ -172,7 +180,7 @@ def _by_hand(session: Session, findings: Sequence[Finding], wait: float, *, quie
     entries = [item.entry for item in to_do(findings)]
     steps = by_hand.steps(entries, session.storage)
     if not quiet:
-        say(*_steps(steps))
+        say(*step_lines(steps))
     seen = []
     for step in by_hand.arrivals(steps, wait):
         seen.append(step)
@@ -186,93 +194,6 @@ def _by_hand(session: Session, findings: Sequence[Finding], wait: float, *, quie
 
 
 def _planned(command: str, made: Plan) -> Result:
-    lines = [*_plan_lines(made), *_blocked_lines(made)]
+    lines = [*plan_lines(made), *blocked_lines(made)]
     bad = any(item.required for item in made.blocked)
-    return Result(command, _data(made), lines, [_summary(made)], exit_code=int(bad))
-
-
-def _summary(made: Plan) -> str:
-    if not made.fetch:
-        return "nothing to fetch"
-    unknown = f" and {count(made.unknown, 'file')} of unknown size" if made.unknown else ""
-    return f"{count(len(made.fetch), 'file')} to fetch, {in_words(made.total)}{unknown}"
-
-
-def _plan_lines(made: Plan) -> Iterator[str]:
-    for item in made.fetch:
-        size = in_words(item.entry.size) if item.entry.size is not None else "?"
-        yield f"[yellow]{item.state.value:10}[/] {size:>9}  {escape(item.entry.id)} -> {escape(item.target)}"
-        yield f"[dim]{'':21} from {escape((item.entry.urls or ('nowhere known',))[0])}[/]"
-
-
-def _blocked_lines(made: Plan) -> Iterator[str]:
-    for item in made.blocked:
-        yield f"[red]{escape(item.code):10}[/] {'':>9}  {escape(item.entry.id)}: {escape(item.message)}"
-        if item.hint:
-            yield f"[dim]{'':21} {escape(item.hint)}[/]"
-
-
-def _outcome_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    for item in outcomes:
-        if item.ok:
-            first = "  [dim]nobody had promised its hash[/]" if item.trust_on_first_use else ""
-            yield f"[green]{item.how:10}[/] {in_words(item.downloaded_bytes):>9}  {escape(item.entry.id)}{first}"
-            continue
-        yield f"[red]{escape(item.code):10}[/] {'':>9}  {escape(item.entry.id)}: {escape(item.message)}"
-        if item.hint:
-            yield f"[dim]{'':21} {escape(item.hint)}[/]"
-
-
-def _steps(steps: Sequence[by_hand.Step]) -> Iterator[str]:
-    for step in steps:
-        size = in_words(step.entry.size) if step.entry.size is not None else "size unknown"
-        yield f"[bold]{escape(step.entry.id)}[/] ({size})"
-        yield from (f"  fetch    {escape(url)}" for url in step.urls[:3])
-        if step.page:
-            yield f"  page     {escape(step.page)}"
-        yield f"  save as  {escape(step.path)}"
-
-
-def _data(made: Plan) -> dict[str, object]:
-    return {
-        "bytes": made.total,
-        "unknown_sizes": made.unknown,
-        "fetch": [
-            {
-                "model": item.entry.id,
-                "state": item.state.value,
-                "target": item.target,
-                "size": item.entry.size,
-                "sha256": item.entry.sha256,
-                "urls": item.entry.urls,
-                "licence": item.entry.licence,
-                "gated": item.entry.gated,
-            }
-            for item in made.fetch
-        ],
-        "good": [item.entry.id for item in made.good],
-        "optional": [item.entry.id for item in made.optional],
-        "blocked": [
-            {"model": item.entry.id, "required": item.required, **_reason(item.code, item.message, item.hint)}
-            for item in made.blocked
-        ],
-    }
-
-
-def _outcome(item: Outcome) -> dict[str, object]:
-    error = None if item.ok else _reason(item.code, item.message, item.hint)
-    return {
-        "model": item.entry.id,
-        "ok": item.ok,
-        "how": item.how,
-        "path": item.path,
-        "sha256": item.sha256,
-        "downloaded_bytes": item.downloaded_bytes,
-        "seconds": round(item.seconds, 3),
-        "trust_on_first_use": item.trust_on_first_use,
-        "error": error,
-    }
-
-
-def _reason(code: str, message: str, hint: str) -> dict[str, str]:
-    return {"code": code, "message": message, "hint": hint}
+    return Result(command, plan_data(made), lines, [summary(made)], exit_code=int(bad))
