@@ -1,0 +1,155 @@
+"""Killed at any line, a write leaves the old file or the new one, a rotation something that `apply` completes.
+
+Each case is a process that forks a child for every line, which ends there without any clean-up.
+"""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from comfyops.auth.secrets import model, private_files
+from comfyops.auth.secrets.model import Target
+from comfyops.errors import SecretsError, StorageError
+from tests.unit.auth.secrets.values import NOW, TOKEN, document
+
+KILLED = """
+import os, sys
+from datetime import datetime, timedelta, UTC
+from pathlib import Path
+from comfyops.auth.secrets import changing, private_files, model, plan
+from comfyops.auth.secrets.store import Store
+
+def killed_at(line, work):
+    left = [line]
+    def trace(frame, event, argument):
+        if "comfyops" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            left[0] -= 1
+            if left[0] == 0:
+                os._exit(9)
+        return trace
+    child = os.fork()
+    if child == 0:
+        sys.settrace(trace)
+        work()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] != 0
+"""
+
+WRITE = (
+    KILLED
+    + """
+target, line = Path(sys.argv[1]), 0
+while True:
+    line += 1
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    alive = not killed_at(line, lambda: private_files.write(target, b"new" * 1000, 0o640))
+    data, mode = target.read_bytes(), target.stat().st_mode & 0o777
+    assert (data, mode) in ((b"old", 0o600), (b"new" * 1000, 0o640)), (line, mode)
+    for other in target.parent.iterdir():
+        assert other == target or other.stat().st_mode & 0o077 in (0, 0o040), line
+    if alive:
+        break
+assert data != b"old"
+print(line)
+"""
+)
+
+ROTATE = (
+    KILLED
+    + """
+root, line, step = Path(sys.argv[1]), 1, int(sys.argv[2])
+store, now = Store(root / ".secrets" / "comfyops.yaml"), datetime.now(UTC)
+quiet = lambda action, facts: None
+def rotate():
+    changing.rotate(store, "worker", now, quiet, overlap=timedelta(0))
+def held():
+    document = store.load()
+    return document.secrets["worker"].fields["value"]
+while True:
+    before = held()
+    env = (root / ".env").read_bytes()
+    alive = not killed_at(line, rotate)
+    now_held, token = held(), (root / "token").read_text()
+    assert token in (before, now_held), line
+    assert (root / ".env").read_bytes() in (env, env.replace(before.encode(), now_held.encode())), line
+    changing.apply(store, now, quiet)
+    assert (root / "token").read_text() == now_held and not store.plan(store.load(), now).drift
+    if alive:
+        break
+    line += step
+assert now_held != before
+print(line)
+"""
+)
+
+
+def run(code: str, *arguments: str) -> int:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_a_write_killed_at_any_line_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
+    assert run(WRITE, str(tmp_path / "file")) > 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_a_rotation_killed_anywhere_is_completed_by_apply(tmp_path: Path) -> None:
+    targets = (Target(".env", "env", {"A": "worker.value"}), Target("token", "token", {"token": "worker.value"}))
+    folder = tmp_path / ".secrets"
+    folder.mkdir(mode=0o700)
+    private_files.write(folder / "comfyops.yaml", model.dumps(document(*targets)))
+    (tmp_path / ".env").write_text(f"# top\nA={TOKEN}\n")
+    (tmp_path / "token").write_text(TOKEN)
+    assert run(ROTATE, str(tmp_path), "17") > 300
+
+
+def test_a_write_keeps_links_and_gives_the_mode(tmp_path: Path) -> None:
+    real, link = tmp_path / "deep" / "real", tmp_path / "link"
+    link.symlink_to(real)
+    private_files.write(link, b"x", 0o640)
+    assert link.is_symlink() and real.read_bytes() == b"x" and stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert stat.S_IMODE(real.parent.stat().st_mode) == 0o700
+    assert private_files.look(link).mode == 0o640
+
+
+def test_what_cannot_be_written_or_is_no_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError):
+        private_files.write(tmp_path / "file" / "below", b"x")
+    with pytest.raises(StorageError, match="no file"):
+        private_files.look(tmp_path)
+    second = private_files.locked(tmp_path, timeout=0.1)
+    with private_files.locked(tmp_path), pytest.raises(StorageError, match="Another command"), second:
+        pass
+
+
+def test_two_targets_or_the_document_cannot_be_one_file(tmp_path: Path) -> None:
+    from comfyops.auth.secrets.store import Store
+
+    store = Store(tmp_path / ".secrets" / "comfyops.yaml")
+    keys = {"token": "worker.value"}
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for paths in (("file", "./file"), ("file", "link"), (".secrets/comfyops.yaml",)):
+        with pytest.raises(SecretsError, match="same file"):
+            store.plan(document(*(Target(path, "token", keys) for path in paths)), NOW)
+
+
+def test_a_target_that_changes_after_the_plan_is_not_overwritten(tmp_path: Path) -> None:
+    from comfyops.auth.secrets.store import Store
+
+    store = Store(tmp_path / ".secrets" / "comfyops.yaml")
+    made = store.plan(document(Target("t", "token", {"token": "worker.value"})), NOW)
+    (tmp_path / "t").write_bytes(b"mine")
+    with pytest.raises(SecretsError, match="changed meanwhile"):
+        store.apply(made)
+    assert (tmp_path / "t").read_bytes() == b"mine"
