@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import client, conversion, models, simulating, startup, storyboards, validation
+from benchmarks import client, conversion, downloads, models, simulating, startup, storyboards, validation
 from benchmarks.table import Row, save, show
 
 SUBJECTS = {
@@ -18,6 +18,7 @@ SUBJECTS = {
     "start": startup.measure,
     "server": simulating.measure,
     "storyboard": storyboards.measure,
+    "downloads": downloads.measure,
     "models": models.measure,
 }
 

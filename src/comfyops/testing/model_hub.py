@@ -131,6 +131,7 @@ class ModelHub:
         self.stopping = threading.Event()
         self.files: dict[str, HubFile] = {}
         self.store_requests = 0
+        self._sent = 0
         self._scheme = "http" if certificate is None else "https"
         for name, content in files.items():
             self.put(name, content)
@@ -193,8 +194,13 @@ class ModelHub:
             return [item for item in self.requests if role in (None, item.role) and method in (None, item.method)]
 
     def sent(self) -> int:
-        """Bytes of bodies that the store sent."""
-        return sum(item.sent for item in self.asked("store"))
+        """Bytes of files that were sent so far, those on their way included."""
+        return self._sent
+
+    def count_bytes(self, count: int) -> None:
+        """Some bytes of a file were sent."""
+        with self.lock:
+            self._sent += count
 
     def note(self, asked: Asked) -> None:
         """Remember a request."""

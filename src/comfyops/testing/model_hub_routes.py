@@ -270,6 +270,7 @@ class _Body:
             count = send(at, min(stop - at, _SLICE if self._faults.throttle else _CHUNK * 4))  # type: ignore[operator]
             at += count
             self._sent += count
+            self._routes.hub.count_bytes(count)
             if self._faults.throttle:
                 ahead = self._began + self._sent / self._faults.throttle - time.monotonic()
                 if ahead > 0:

@@ -139,7 +139,10 @@ def web_page(url: str) -> GatedModelError:
 
 def shown(url: str) -> str:
     """An address for people and logs: without the query, which may hold a signature or a token, and without a login."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

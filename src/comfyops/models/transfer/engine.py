@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from comfyops.models.transfer.http import Connections, tls
+from comfyops.models.transfer.http import Connections, Tls
 from comfyops.models.transfer.job import Job
 from comfyops.models.transfer.lanes import Lanes
 from comfyops.models.transfer.progress import Listener, Meter, Reporter
@@ -39,10 +39,10 @@ class Transfers:
         meters = [Meter(request.name, request.size or 0) for request in requests]
         for number, result in results.items():
             meters[number].status, meters[number].error = "failed", str(result.error)
-        context = tls(self.settings)
-        lanes = Lanes(self.settings, context, self._paused)
+        tls = Tls(self.settings.ca_file)
+        lanes = Lanes(self.settings, tls, self._paused)
         everything = [
-            Job(request, self.settings, lanes, Connections(self.settings, context), meters[number])
+            Job(request, self.settings, lanes, Connections(self.settings, tls), meters[number])
             for number, request in enumerate(requests)
         ]
         with self._lock:

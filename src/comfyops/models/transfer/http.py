@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -58,15 +60,15 @@ class Connections:
 
     MOST = 3
 
-    def __init__(self, settings: TransferSettings, context: ssl.SSLContext) -> None:
+    def __init__(self, settings: TransferSettings, tls: Tls) -> None:
         self._settings = settings
-        self._context = context
+        self._tls = tls
         self._open: dict[Origin, Connection] = {}
 
     def to(self, url: str) -> Connection:
         """The connection to an address's host."""
         place = origin(url)
-        connection = self._open.pop(place, None) or Connection(place, self._settings, self._context)
+        connection = self._open.pop(place, None) or Connection(place, self._settings, self._tls)
         while len(self._open) >= self.MOST:
             self._open.pop(next(iter(self._open))).close()
         self._open[place] = connection
@@ -82,11 +84,11 @@ class Connections:
 class Connection:
     """A connection to one host; opened when needed, opened again when the server has closed it meanwhile."""
 
-    def __init__(self, place: Origin, settings: TransferSettings, context: ssl.SSLContext) -> None:
+    def __init__(self, place: Origin, settings: TransferSettings, tls: Tls) -> None:
         timeout = min(_CONNECT_TIMEOUT, settings.stall_timeout)
         if place.scheme == "https":
             self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                place.host, place.port, timeout=timeout, context=context
+                place.host, place.port, timeout=timeout, context=tls.context()
             )
         else:
             self._http = http.client.HTTPConnection(place.host, place.port, timeout=timeout)
@@ -178,9 +180,19 @@ class Connection:
         self._left = 0
 
 
-def tls(settings: TransferSettings) -> ssl.SSLContext:
-    """The system's certificates, and those of `ca_file`."""
-    context = ssl.create_default_context()
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
-    return context
+class Tls:
+    """The system's certificates, and those of `ca_file`; read when the first https connection needs them."""
+
+    def __init__(self, ca_file: Path | None) -> None:
+        self._ca_file = ca_file
+        self._context: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+
+    def context(self) -> ssl.SSLContext:
+        """The one context of all connections."""
+        with self._lock:
+            if self._context is None:
+                self._context = ssl.create_default_context()
+                if self._ca_file is not None:
+                    self._context.load_verify_locations(self._ca_file)
+            return self._context

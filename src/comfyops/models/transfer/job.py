@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from comfyops.errors import (
     DownloadError,
     IntegrityError,
     ModelError,
+    StorageError,
     UpstreamChangedError,
 )
 from comfyops.models.transfer import placing
@@ -34,6 +36,8 @@ from comfyops.support.files import storage_error
 
 _HASH_STEP = 32 * MIB  # hashed before the journal is looked at again
 _POLL = 0.02
+_NOBODY = (ConnectionRefusedError, socket.gaierror)
+_UNREACHED = 3  # attempts, before anything was begun: offline should be said soon
 
 
 class Job:
@@ -77,6 +81,8 @@ class Job:
     def _bring(self) -> str:
         target = self.request.target
         self._check_cancelled()
+        if target.is_dir():
+            raise StorageError(f"{target} is a folder; a file is to be placed there.", path=str(target))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -180,6 +186,8 @@ class Job:
                 answer = self._resolver.resolve(url)
             except NETWORK_ERRORS as error:
                 self._connections.close()
+                if self.work is None and patience.failures >= _UNREACHED and isinstance(error, _NOBODY):
+                    raise _gave_up(url, str(error)) from error
                 answer = Outcome("again", str(error) or type(error).__name__)
             if isinstance(answer, Source):
                 return answer

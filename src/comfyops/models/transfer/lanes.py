@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from comfyops.errors import InternalError
 from comfyops.models.transfer.answers import Outcome, shown
 from comfyops.models.transfer.fetching import Fetcher
-from comfyops.models.transfer.http import Connections
+from comfyops.models.transfer.http import Connections, Tls
 from comfyops.models.transfer.pacing import Hosts, RateLimit
 from comfyops.models.transfer.ranges import Segment
 from comfyops.models.transfer.request import TransferSettings
@@ -24,9 +23,9 @@ _BUSY_WAIT = 1.0  # seconds, where a busy server does not say how long
 class Lanes:
     """Hands segments of the files being fetched to `connections` threads, and judges what became of them."""
 
-    def __init__(self, settings: TransferSettings, context: ssl.SSLContext, paused: threading.Event) -> None:
+    def __init__(self, settings: TransferSettings, tls: Tls, paused: threading.Event) -> None:
         self._settings = settings
-        self._context = context
+        self._tls = tls
         self.hosts = Hosts(settings.connections)
         self._rate = RateLimit(settings.limit_rate)
         self._works: list[Work] = []
@@ -69,7 +68,7 @@ class Lanes:
             thread.join(self._settings.stall_timeout + 5)
 
     def _lane(self) -> None:
-        connections = Connections(self._settings, self._context)
+        connections = Connections(self._settings, self._tls)
         fetcher = Fetcher(self._settings, connections, self._rate, self.paused)
         try:
             while (job := self._take()) is not None:

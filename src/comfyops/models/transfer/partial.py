@@ -21,7 +21,7 @@ from comfyops.models.transfer.request import MIB
 SAVE_EVERY = 0.4  # seconds; what a killed process has to fetch again
 _SYNC_EVERY = 10.0  # seconds, and
 _SYNC_BYTES = 256 * MIB  # what a power cut costs; but not more often than once in
-_SYNC_PAUSE = 2.0  # seconds
+_SYNC_PAUSE = 1.0  # seconds
 _LONGEST_NAME = 180
 
 

@@ -26,7 +26,7 @@ QUARANTINE = ".comfyops-quarantine"
 def is_good(target: Path, size: int | None, sha256: str | None) -> str | None:
     """The SHA-256 of what lies at the target where it is the wanted file, else None. Without a size and a hash: None.
 
-    Raises StorageError where something lies there that is no file, or that cannot be read.
+    Raises StorageError where it cannot be read.
     """
     try:
         there = target.stat().st_size
@@ -34,8 +34,6 @@ def is_good(target: Path, size: int | None, sha256: str | None) -> str | None:
         return None
     except OSError as error:
         raise storage_error(error, target) from error
-    if target.is_dir():
-        raise StorageError(f"{target} is a folder; a file is to be placed there.", path=str(target))
     if (size is None and sha256 is None) or (size is not None and there != size):
         return None
     try:
