@@ -11,25 +11,28 @@ from typing import Any
 STARS = "****"
 
 _NAMES = (
-    r"(?:[\w.-]*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w.-]*"
-    r"|(?:[\w.-]*[_.-])?(?:token|pwd|cookie|authorization)(?![\w.-])|set-cookie|comfyops_session|code_verifier)"
+    r"(?:[\w.-]{0,40}(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential)[\w.-]{0,40}"
+    r"|(?:[\w.-]{0,40}[_.-])?(?:token|pwd|cookie|authorization)(?![\w.-])|set-cookie|comfyops_session|code_verifier)"
 )
+_START = r"(?:\b|(?<=%[0-9A-F]{2}))"  # of a word, also after an encoded sign
 _QUOTED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), new)
     for pattern, new in (
         (r"cops_([0-9a-f]{16})_[\w-]{8,}", rf"cops_\1_{STARS}"),
         (r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{10,}", STARS),
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", STARS),
-        (r"\b(bearer|basic|digest)(\s+|%20|\+)(?!realm)[^\s,;\"'\\]{4,}", rf"\1\2{STARS}"),
+        (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", STARS),
+        (r"\b(bearer)(\s+|%20|\+)(?!realm)[^\s,;\"'\\]{4,}", rf"\1\2{STARS}"),
+        (r"\b(basic|digest)(\s+|%20|\+)(?-i:(?=[a-z]*[A-Z0-9+/=]))[^\s,;\"'\\]{4,}", rf"\1\2{STARS}"),
         (r"\b(set-cookie|cookie|proxy-authorization|authorization)(\"?\s*:\s*)(?!\"?(?:bearer|basic|digest)\b)[^\r\n]+",
          rf"\1\2{STARS}"),
-        (rf"\b({_NAMES})([\"']?\s*(?:=|%3D)\s*)(?:b?(?:{_QUOTED})|(?!\*\*\*\*)[^\s&,;\"'}})\]]+)", rf"\1\2{STARS}"),
-        (rf"\b({_NAMES})([\"']?\s*:\s*)(?:b?(?:{_QUOTED})|(?!\s*\*\*\*\*)[^\r\n&,;\"'}})\]]+)", rf"\1\2{STARS}"),
+        (rf"{_START}({_NAMES})([\"']?\s*(?:=|%3D)\s*)(?:b?(?:{_QUOTED})|(?!\*\*\*\*)[^\s&,;\"'}})\]]+)",
+         rf"\1\2{STARS}"),
+        (rf"{_START}({_NAMES})([\"']?\s*:\s*)(?:b?(?:{_QUOTED})|(?!\s*\*\*\*\*)[^\r\n&,;\"'}})\]]+)", rf"\1\2{STARS}"),
         (rf"([\"'](?:{_NAMES})[\"']\s*,\s*b?)(?:{_QUOTED})", rf"\1{STARS}"),
-        (r"(://[^/\s:@]*:)[^/\s@]+@", rf"\1{STARS}@"),
-        (r"\b(?:hf_|ghp_|gho_|github_pat_|glpat-|xox[abpr]-|sk-|AKIA)[\w-]{12,}", STARS),
-        (r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*", STARS),
+        (r"(://[^/\s:@]{0,200}:)[^/\s@]+@", rf"\1{STARS}@"),
+        (rf"{_START}(?:hf_|ghp_|gho_|github_pat_|glpat-|xox[abpr]-|sk-|AKIA)[\w-]{{12,}}", STARS),
+        (r"(?:(?<![\w-])|(?<=%[0-9A-F]{2}))eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*", STARS),
     )
 )  # fmt: skip
 _SHORTEST_KNOWN = 6  # characters; shorter ones are words that occur by chance
