@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from comfyops.errors import ComfyOpsError, DownloadError, GatedModelError
+from comfyops.errors import ComfyOpsError, DownloadError, GatedModelError, UntrustedSourceError
 from comfyops.models.transfer.pacing import retry_after
 from comfyops.models.transfer.ranges import Range
 
@@ -130,6 +131,14 @@ def refusal(answer: Answer) -> ComfyOpsError:
     if answer.status in (404, 410):
         return DownloadError(f"{where} does not exist (HTTP {answer.status}).", hint="Check the address.")
     return DownloadError(f"{where} answers with HTTP {answer.status}.")
+
+
+def untrusted_certificate(url: str, error: ssl.SSLCertVerificationError) -> UntrustedSourceError:
+    """The error for a server that cannot prove its name."""
+    return UntrustedSourceError(
+        f"{shown(url)} has a certificate that is not trusted: {error.verify_message}.",
+        hint="Check the address; for a mirror of your own add its certificate to those of this machine.",
+    )
 
 
 def web_page(url: str) -> GatedModelError:

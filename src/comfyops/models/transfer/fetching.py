@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from statistics import median
 
-from comfyops.models.transfer.answers import Answer, Outcome, judge
+from comfyops.models.transfer.answers import Answer, Outcome, judge, untrusted_certificate
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connection, Connections, origin
 from comfyops.models.transfer.pacing import RateLimit
 from comfyops.models.transfer.ranges import Range, Segment, segment_length
@@ -42,6 +43,9 @@ class Fetcher:
         except TimeoutError:
             connection.close()
             return Outcome("again", f"nothing came for {self._settings.stall_timeout:g} s")
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            return Outcome("refused", error=untrusted_certificate(work.location, error))
         except NETWORK_ERRORS as error:
             connection.close()
             return Outcome("again", f"the connection broke ({str(error) or type(error).__name__})")

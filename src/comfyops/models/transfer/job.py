@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from comfyops.errors import (
     UpstreamChangedError,
 )
 from comfyops.models.transfer import placing
-from comfyops.models.transfer.answers import Outcome, shown
+from comfyops.models.transfer.answers import Outcome, shown, untrusted_certificate
 from comfyops.models.transfer.hasher import FrontierHash
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connections, origin
 from comfyops.models.transfer.lanes import Lanes
@@ -186,6 +187,8 @@ class Job:
                 answer = self._resolver.resolve(url)
             except NETWORK_ERRORS as error:
                 self._connections.close()
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    raise untrusted_certificate(url, error) from error
                 if self.work is None and patience.failures >= _UNREACHED and isinstance(error, _NOBODY):
                     raise _gave_up(url, str(error)) from error
                 answer = Outcome("again", str(error) or type(error).__name__)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -132,6 +134,26 @@ def test_no_address_no_server_and_a_target_that_is_a_folder_are_said(tmp_path: P
     assert run(FileRequest("a", tmp_path / "d", (dead.request.urls[0],))).error.code == "storage"  # type: ignore[union-attr]
     (tmp_path / "f").write_text("")
     assert run(FileRequest("a", tmp_path / "f" / "a", ("http://127.0.0.1:9/a",))).error.code == "storage"  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of our own making, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    file = tmp_path / "certificate.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*words.split(), "-keyout", str(file), "-out", str(file)], check=True, capture_output=True)
+    return file
+
+
+def test_https_is_verified(tmp_path: Path, certificate: Path) -> None:
+    with ModelHub({NAME: DATA}, certificate=certificate) as hub:
+        stranger = run(ask(hub, tmp_path))
+        assert isinstance(stranger.error, UntrustedSourceError) and "certificate" in stranger.error.message
+        assert stranger.seconds < 5 and hub.requests == []
+        friend = run(ask(hub, tmp_path), TransferSettings(ca_file=certificate))
+        assert friend.ok and friend.request.target.read_bytes() == DATA
 
 
 def test_progress_tells_bytes_speed_and_end(tmp_path: Path) -> None:
