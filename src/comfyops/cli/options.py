@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -51,8 +51,11 @@ def chosen_types(
     return parts.offline_node_types(version=version or node_types.SHIPPED[0])
 
 
-def wait_for(work: Coroutine[Any, Any, T]) -> T:
-    """Run async work to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up, and raise KeyboardInterrupt."""
+def wait_for(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
+    """Run async work to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up, and raise KeyboardInterrupt.
+
+    `loop` makes another event loop than the usual one.
+    """
 
     async def guarded() -> T:
         task = asyncio.ensure_future(work)
@@ -61,6 +64,7 @@ def wait_for(work: Coroutine[Any, Any, T]) -> T:
         return await task
 
     try:
-        return asyncio.run(guarded())
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(guarded())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None

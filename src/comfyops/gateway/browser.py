@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from comfyops.gateway.refusal import RefusedError
@@ -68,6 +69,7 @@ def check_host(hosts: list[bytes], allowed: Collection[str]) -> str:
     return host
 
 
+@lru_cache(maxsize=256)
 def host_name(host: str) -> str:
     """The name in a Host header, without its port; "" for an impossible one."""
     try:
@@ -131,6 +133,7 @@ def _place(origin: str) -> str:
     return parts.netloc if parts.scheme in ("http", "https") and parts.path == "" else ""
 
 
+@lru_cache(maxsize=4096)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

@@ -31,6 +31,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_named",
         "_receive", "_send", "address", "cors", "headers", "host", "limits", "method", "path", "principal", "query",
         "raw_path", "scope", "started",
     )  # fmt: skip
@@ -42,6 +43,9 @@ class Exchange:
         self.limits = limits
         self.method: str = scope.get("method", "GET")
         self.headers: Headers = scope["headers"]
+        self._named: dict[bytes, list[bytes]] = {}
+        for key, value in self.headers:
+            self._named.setdefault(key, []).append(value)
         self.query: bytes = scope["query_string"]
         self.raw_path = b""  # as it is sent on
         self.path = ""
@@ -53,11 +57,12 @@ class Exchange:
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a header."""
-        return [value for key, value in self.headers if key == name]
+        return self._named.get(name, [])
 
     def first(self, name: bytes) -> bytes:
         """The first value of a header, b"" where there is none."""
-        return next((value for key, value in self.headers if key == name), b"")
+        found = self._named.get(name)
+        return found[0] if found else b""
 
     @property
     def target(self) -> bytes:
@@ -67,9 +72,7 @@ class Exchange:
     @property
     def has_body(self) -> bool:
         """Whether a body comes with it."""
-        return any(
-            key == b"transfer-encoding" or (key == b"content-length" and value != b"0") for key, value in self.headers
-        )
+        return b"transfer-encoding" in self._named or self.first(b"content-length") not in (b"", b"0")
 
     async def stream(self, limit: int) -> AsyncIterator[bytes]:
         """The body in pieces. Raises RefusedError where it is too long or too slow, ClientGoneError."""

@@ -72,7 +72,10 @@ class Answer:
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises UnreachableError, also where it is longer than `limit` bytes."""
-        data = bytearray()
+        whole = self.at_hand()
+        if whole is not None and len(whole) <= limit:
+            return whole
+        data = bytearray(whole or b"")
         async for part in self.chunks():
             data += part
             if len(data) > limit:

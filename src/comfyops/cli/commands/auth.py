@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from comfyops.cli.auth_options import Home, PasswordStdin, access, password_from
-from comfyops.cli.commands import auth_role, auth_token, auth_user
+from comfyops.cli.commands import auth_diagnose, auth_role, auth_token, auth_user
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result
 
@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tokens, user
 app.add_typer(auth_token.app, name="token")
 app.add_typer(auth_user.app, name="user")
 app.add_typer(auth_role.app, name="role")
+app.command("diagnose")(auth_diagnose.diagnose)
 
 
 @app.command()

@@ -73,9 +73,11 @@ def serve(
 
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
         if backend:
-            wait_for(_serve(chosen(backend), home, Listen(host, port, certificate, key), as_json, simulated=False))
+            wait_for(
+                _serve(chosen(backend), home, Listen(host, port, certificate, key), as_json, simulated=False), _loop()
+            )
         else:
-            wait_for(_simulated(chosen, home, Listen(host, port, certificate, key), as_json, page=page))
+            wait_for(_simulated(chosen, home, Listen(host, port, certificate, key), as_json, page=page), _loop())
 
 
 async def _simulated(
@@ -102,6 +104,15 @@ async def _serve(
             emit(Result("serve", {"url": url, "backends": backends, "simulated": simulated}), as_json=True)
         say(f"gateway ready at {url}, before {', '.join(backends)} (stop it with Ctrl-C)")
         await asyncio.Event().wait()
+
+
+def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The quicker event loop, where there is one for this system."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _classes(allow: list[str], deny: list[str]) -> dict[str, Classes]:

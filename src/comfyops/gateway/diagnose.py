@@ -1,0 +1,184 @@
+"""Whether a ComfyUI or gateway keeps its door shut, tried from outside.
+
+Only reads: every probe is a GET or an odd way to write one, so that a server which lets it through is not changed. What
+servers with a login were found to let through (docs/gateway.md) is tried one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from comfyops.errors import UnreachableError, UsageError
+
+State = Literal["ok", "open", "broken"]
+
+_REFUSED = frozenset({400, 401, 403, 404, 405, 421, 429})
+_WRONG = "cops_0000000000000000_" + "A" * 43
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One request. `right` says that it brings the right credential and has to get through."""
+
+    name: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+    websocket: bool = False
+    right: bool = False
+    exactly_401: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a probe: `open` is a way in, `broken` an answer that no server should give."""
+
+    name: str
+    state: State
+    status: int | None
+    words: str
+
+
+def probes(token: str | None) -> tuple[Probe, ...]:
+    """Every probe, with the right token where it is known."""
+    return (*_plain(token), *_headers(), *_paths(), *_queries(token), *_sockets(token))
+
+
+def _plain(token: str | None) -> tuple[Probe, ...]:
+    wrong = {"Authorization": f"Bearer {_WRONG}"}
+    found = (
+        Probe("no credential", "/queue", why="anybody sees the queue", exactly_401=True),
+        Probe("wrong credential", "/queue", wrong, "any token lets in", exactly_401=True),
+        Probe("no credential, node types", "/object_info/KSampler", why="anybody sees the nodes", exactly_401=True),
+        Probe("no credential, log", "/internal/logs", why="anybody reads the log, which may hold the credential"),
+        Probe("no credential, history", "/history?max_items=1", why="anybody sees what others have made"),
+        Probe("no credential, picture", "/view?filename=comfyops-probe.png", why="anybody sees pictures"),
+    )
+    if token is None:
+        return found
+    return (*found, Probe("right credential", "/queue", {"Authorization": f"Bearer {token}"}, right=True))
+
+
+def _headers() -> tuple[Probe, ...]:
+    empty = base64.b64encode(b":").decode()
+    malformed = ("Bearer", "Basic", "Bearer a b", "xyz", "Basic !!!", f"Basic {empty}", "Bearer " + "x" * 6000)
+    return (
+        *(Probe(f"malformed header {text[:12]!r}", "/queue", {"Authorization": text}) for text in malformed),
+        Probe("guest", "/queue", {"Cookie": "guest=1; guest_mode=true; is_guest=1"}, "guests see everything"),
+        Probe("made-up session", "/queue", {"Cookie": "comfyops_session=x; AIOHTTP_SESSION=x"}, "any cookie lets in"),
+        Probe("claimed address", "/queue", {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"}),
+        Probe("claimed path", "/queue", {"X-Original-URL": "/health", "X-Rewrite-URL": "/health"}),
+        Probe("claimed method", "/queue", {"X-HTTP-Method-Override": "OPTIONS"}),
+    )
+
+
+def _paths() -> tuple[Probe, ...]:
+    suffix = "paths that end so are exempt, which opens userdata and settings"
+    aliases = (
+        *("/api/queue", "/api/api/queue", "//queue", "/./queue", "/x/../queue", "/%71ueue", "/%2571ueue", "/queue/"),
+        *("/QUEUE", "/queue%00", "/queue;.css", "/queue%3f.js", "/%2e/queue", "/auth/login/../../queue", "/\\queue"),
+        "/health/../queue",
+    )
+    files = ("/userdata/comfyops-probe.js", "/api/userdata/comfyops-probe.css", "/settings/comfyops.probe.js")
+    return (
+        *(Probe(f"path {path}", path, why="another way to write a path leads around the login") for path in aliases),
+        *(Probe(f"suffix {path}", path, why=suffix) for path in files),
+        Probe("suffix /history/x.js", "/history/comfyops-probe.js", why=suffix),
+        Probe("suffix /queue.css.map", "/api/history/comfyops.css.map", why=suffix),
+    )
+
+
+def _queries(token: str | None) -> tuple[Probe, ...]:
+    found = (
+        Probe("empty token in the query", "/queue?token=", why="an empty token lets in before a password is set"),
+        Probe("wrong token in the query", f"/queue?token={_WRONG}"),
+    )
+    if token is None:
+        return found
+    words = "the token is taken from the address, which logs and histories keep"
+    return (*found, Probe("right token in the query", f"/queue?token={quote(token, safe='')}", why=words))
+
+
+def _sockets(token: str | None) -> tuple[Probe, ...]:
+    why = "anybody sees everybody's progress and previews"
+    found = (
+        Probe("websocket, no credential", "/ws?clientId=comfyops-probe", why=why, websocket=True),
+        Probe("websocket, alias", "/api/ws?clientId=comfyops-probe", why=why, websocket=True),
+        Probe("websocket, empty token", "/ws?token=", why=why, websocket=True),
+        Probe("websocket, wrong token", "/ws", {"Authorization": f"Bearer {_WRONG}"}, why, websocket=True),
+    )
+    if token is None:
+        return found
+    header = {"Authorization": f"Bearer {token}"}
+    return (*found, Probe("websocket, right credential", "/ws", header, websocket=True, right=True))
+
+
+async def diagnose(url: str, token: str | None = None, *, timeout: float = 15.0) -> tuple[Outcome, ...]:
+    """Try every probe on a server. Raises UnreachableError where nothing answers, UsageError for no address."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url[:100]!r} is no http address.")
+    address = url.rstrip("/")
+    async with _session(timeout) as session:
+        outcomes = [await _try(session, address, probe) for probe in probes(token)]
+    if outcomes[0].status is None:
+        raise UnreachableError(f"{address} does not answer.")
+    return tuple(outcomes)
+
+
+@asynccontextmanager
+async def _session(timeout: float) -> AsyncIterator[aiohttp.ClientSession]:
+    wait = aiohttp.ClientTimeout(total=timeout)
+    jar = aiohttp.DummyCookieJar()  # each probe stands for itself
+    async with aiohttp.ClientSession(timeout=wait, cookie_jar=jar) as session:
+        yield session
+
+
+async def _try(session: aiohttp.ClientSession, address: str, probe: Probe) -> Outcome:
+    try:
+        url = URL(address + probe.path, encoded=True)
+        headers = dict(probe.headers)
+        if probe.websocket:
+            return await _try_socket(session, url, headers, probe)
+        async with session.get(url, headers=headers, allow_redirects=False) as response:
+            body = (await response.content.read(4096)).decode("utf-8", "replace")
+            return _judged(probe, response.status, body, response.headers)
+    except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
+        return Outcome(probe.name, "broken", None, f"no answer: {type(error).__name__}")
+
+
+async def _try_socket(session: aiohttp.ClientSession, url: URL, headers: dict[str, str], probe: Probe) -> Outcome:
+    try:
+        async with session.ws_connect(url, headers=headers):
+            return _judged(probe, 101, "", {})
+    except aiohttp.WSServerHandshakeError as error:
+        return _judged(probe, error.status, "", {})
+
+
+def _judged(probe: Probe, status: int, body: str, headers: Mapping[str, str]) -> Outcome:
+    if probe.right:
+        good = status in (200, 101)
+        return Outcome(
+            probe.name, "ok" if good else "broken", status, "" if good else "the right credential is refused"
+        )
+    if status >= 500:
+        return Outcome(probe.name, "broken", status, "the server fails on it, instead of refusing it")
+    if "Traceback" in body or 'File "/' in body:
+        return Outcome(probe.name, "broken", status, "the answer shows the inside of the server")
+    if status < 300:
+        return Outcome(probe.name, "open", status, probe.why or "it is let in")
+    redirected = status in (302, 303, 307) and "login" in headers.get("Location", "")
+    if probe.exactly_401 and status != 401:
+        return Outcome(probe.name, "ok" if redirected else "open", status, "it should be refused with 401")
+    if redirected or status in _REFUSED:
+        return Outcome(probe.name, "ok", status, "")
+    return Outcome(probe.name, "broken", status, "this is no clear refusal")
