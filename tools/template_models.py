@@ -47,10 +47,12 @@ def collected(folder: Path) -> list[dict[str, Any]]:
         used: dict[tuple[str, str], bool] = {}
         for model, active in models_of(workflow):
             key = (model["directory"], model["name"])
-            entry = found.setdefault(key, {"urls": {}, "sha256": None, "required_in": [], "optional_in": []})
+            entry = found.setdefault(
+                key, {"urls": {}, "sha256": None, "hashed": "", "required_in": [], "optional_in": []}
+            )
             entry["urls"][_address(model["url"])] = entry["urls"].get(_address(model["url"]), 0) + 1
             if str(model.get("hash_type")).upper() == "SHA256":
-                entry["sha256"] = entry["sha256"] or model["hash"].lower()
+                entry["sha256"], entry["hashed"] = model["hash"].lower(), _address(model["url"])
             used[key] = used.get(key, False) or active
         for key, active in used.items():
             found[key]["required_in" if active else "optional_in"].append(path.stem)
@@ -58,7 +60,8 @@ def collected(folder: Path) -> list[dict[str, Any]]:
 
 
 def _written(key: tuple[str, str], entry: dict[str, Any]) -> dict[str, Any]:
-    urls = sorted(entry["urls"], key=lambda url: (_kind(url, key[1]), -entry["urls"][url], url))
+    hashed = entry.pop("hashed")  # the address that the hash was given with goes first
+    urls = sorted(entry["urls"], key=lambda url: (url != hashed, _kind(url, key[1]), -entry["urls"][url], url))
     data = {"folder": key[0], "file": key[1], **entry, "urls": urls}
     return {name: value for name, value in data.items() if value}
 

@@ -80,6 +80,7 @@ def _look(item: Wanted, storage: Storage, stamps: Stamps, *, deep: bool) -> Find
         return Finding(entry, item.required, State.UNREADABLE, "", why=error.message)
     except OSError:
         return Finding(entry, item.required, State.UNREADABLE, str(storage.root / entry.folder / entry.file))
+    entry = entry.as_found(stat.st_size)
     found = Finding(entry, item.required, State.PRESENT, str(path), stat.st_size)
     if entry.size is not None and stat.st_size != entry.size:
         why = f"{stat.st_size:,} bytes, not {entry.size:,}"

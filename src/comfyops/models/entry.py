@@ -20,20 +20,10 @@ CARD_SIZES = (8, 12, 16, 24, 32, 48, 80)
 """Sizes of graphics cards in GB, for `vram_class`."""
 
 _FIELDS = frozenset(
-    {
-        "file",
-        "folder",
-        "url",
-        "urls",
-        "size",
-        "sha256",
-        "licence",
-        "gated",
-        "required_in",
-        "optional_in",
-        "page",
-        "note",
-    }
+    [
+        *("file", "folder", "url", "urls", "size", "sha256", "licence", "gated"),
+        *("required_in", "optional_in", "page", "note", "variants"),
+    ]
 )
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -46,6 +36,8 @@ class ModelEntry:
     `folder` is ComfyUI's present name of the folder, `file` the name below it as nodes know it (may hold "/"). `urls`
     are addresses of the same file, best first. `size` (bytes), `sha256` (64 hex digits), `licence` and `gated` are None
     where nobody is known to have said; the source is asked then. `required_in` and `optional_in` name groups.
+    `variants` are (size, SHA-256) of other files that circulate under this name and are as good: kept where they are
+    found, never fetched.
     """
 
     folder: str
@@ -59,6 +51,7 @@ class ModelEntry:
     optional_in: tuple[str, ...] = ()
     page: str | None = None
     note: str = ""
+    variants: tuple[tuple[int, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -79,6 +72,11 @@ class ModelEntry:
             return None
         return next((card for card in CARD_SIZES if self.size * 1.1 <= card * 10**9), None)
 
+    def as_found(self, size: int) -> ModelEntry:
+        """The entry as it is to be judged for a file of this size: as the variant that has it, if there is one."""
+        known = next((item for item in self.variants if item[0] == size != self.size), None)
+        return self if known is None else replace(self, size=known[0], sha256=known[1])
+
     def with_facts(self, size: int | None, sha256: str | None) -> ModelEntry:
         """The entry with size and hash where it has none."""
         return replace(self, size=self.size if self.size is not None else size, sha256=self.sha256 or sha256)
@@ -98,6 +96,7 @@ def merged(first: ModelEntry, second: ModelEntry) -> ModelEntry:
         optional_in=tuple(name for name in optional if name not in required),
         page=first.page or second.page,
         note=first.note or second.note,
+        variants=tuple(dict.fromkeys(first.variants + second.variants)),
     )
 
 
@@ -124,6 +123,7 @@ def parse(data: Any, where: str) -> ModelEntry:
         optional_in=_texts(data.get("optional_in") or [], "optional_in", where),
         page=_optional(data, "page", str, where),
         note=_optional(data, "note", str, where) or "",
+        variants=_variants(data.get("variants") or [], where),
     )
     return entry
 
@@ -142,6 +142,7 @@ def written(entry: ModelEntry) -> dict[str, Any]:
         "optional_in": list(entry.optional_in),
         "page": entry.page,
         "note": entry.note,
+        "variants": [{"size": size, "sha256": digest} for size, digest in entry.variants],
     }
     return {name: value for name, value in data.items() if value not in (None, "", [])}
 
@@ -214,6 +215,17 @@ def _size(value: Any, where: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise CatalogError(f"{where}: 'size' is no number of bytes.")
     return value
+
+
+def _variants(value: Any, where: str) -> tuple[tuple[int, str], ...]:
+    found = []
+    for item in value if isinstance(value, list) else [None]:
+        said = item if isinstance(item, Mapping) else {}
+        size, digest = _size(said.get("size"), where), _sha256(said.get("sha256"), where)
+        if size is None or digest is None:
+            raise CatalogError(f"{where}: 'variants' is no list of objects with 'size' and 'sha256'.")
+        found.append((size, digest))
+    return tuple(found)
 
 
 def _sha256(value: Any, where: str) -> str | None:

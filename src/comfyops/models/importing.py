@@ -36,7 +36,7 @@ def match(path: Path, digest: str, models: Iterable[ModelEntry]) -> ModelEntry |
     size = path.stat().st_size
     named = None
     for entry in models:
-        if entry.sha256 == digest:
+        if digest in (entry.sha256, *(known for _, known in entry.variants)):
             return entry
         if entry.sha256 is None and entry.file.rpartition("/")[2] == path.name and entry.size in (None, size):
             named = entry
@@ -52,7 +52,7 @@ def place(path: Path, entry: ModelEntry, storage: Storage, stamps: Stamps, *, al
         digest, before = hash_file(path)
     except OSError as error:
         raise MissingFileError(f"{path} cannot be read.", path=str(path)) from error
-    _promised(path, entry, digest, before.st_size)
+    _promised(path, entry.as_found(before.st_size), digest, before.st_size)
     formats.check(path, entry.file, allow_pickle=allow_pickle)
     target = storage.target(entry)
     linked = target.exists() and target.samefile(path)

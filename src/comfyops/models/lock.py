@@ -52,7 +52,7 @@ class Lock:
             return entry
         exact = at_revision(pin.url, pin.revision) if pin.revision and repository(pin.url) else pin.url
         urls = dict.fromkeys((exact, *entry.urls))
-        return replace(entry, urls=tuple(urls), size=pin.size, sha256=pin.sha256 or entry.sha256)
+        return replace(entry, urls=tuple(urls), size=pin.size, sha256=pin.sha256 or entry.sha256, variants=())
 
     def with_pins(self, pins: Mapping[str, Pin]) -> Lock:
         """The lock with these pins, which replace older ones."""

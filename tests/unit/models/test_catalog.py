@@ -135,6 +135,8 @@ def test_a_group_takes_the_models_of_its_templates() -> None:
         ({"models": [{"file": "a.safetensors", "folder": "vae", "url": 5}]}, "'urls' is no list"),
         ({"models": [{"file": "a.safetensors", "folder": "vae", "gated": "yes"}]}, "'gated' is no true or false"),
         ({"models": [{"file": "a.exe", "folder": "vae"}]}, "no ending of a model"),
+        ({"models": [{"file": "a.pt", "folder": "vae", "variants": [{"size": 5}]}]}, "'variants' is no list"),
+        ({"models": [{"file": "a.pt", "folder": "vae", "variants": "x"}]}, "'variants' is no list"),
         ({"models": [], "groups": []}, "'groups' is no object"),
         ({"models": [], "groups": {"x": 1}}, "'x' is no object"),
         ({"models": [], "groups": {"x": {"templates": "t"}}}, "no list of names"),

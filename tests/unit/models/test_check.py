@@ -87,6 +87,18 @@ def test_a_folder_that_comfyui_does_not_know_works(tmp_path: Path) -> None:
     assert provision(tmp_path).check(wanted(model))[0].state is State.PRESENT
 
 
+def test_another_file_that_is_as_good_is_kept(tmp_path: Path) -> None:
+    other = weights(4000, seed=5)
+    model = replace(MODEL, variants=((len(other), sha(other)),))
+    put(tmp_path, MODEL, other)
+    work = provision(tmp_path)
+    assert work.check(wanted(model))[0].state is State.PRESENT
+    (found,) = work.check(wanted(model), deep=True)
+    assert found.state is State.VERIFIED and not work.plan([found]).fetch
+    put(tmp_path, MODEL, other[:-1] + b"!")
+    assert work.check(wanted(model), deep=True)[0].state is State.CORRUPT
+
+
 def test_two_processes_do_not_lose_each_others_hashes(tmp_path: Path) -> None:
     other = entry("b.safetensors", DATA)
     put(tmp_path, MODEL, DATA)
