@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -130,3 +131,14 @@ async def gateway_to(
         authenticator.close()
         owners.close()
         store.close()
+
+
+async def finished(home: House, token: str, job: str) -> dict[str, Any]:
+    """Wait for a job's end; gives its entry of history."""
+    async with asyncio.timeout(15):
+        while True:
+            _, history = await home.ask("GET", f"/history/{job}", token)
+            if job in history:
+                found: dict[str, Any] = history[job]
+                return found
+            await asyncio.sleep(0.02)
