@@ -101,6 +101,15 @@ def test_check_plan_download_verify(desk: Desk) -> None:
     assert {item["state"] for item in checked["models"]} == {"verified"}
 
 
+def test_names_in_brackets_are_shown_as_they_are(desk: Desk) -> None:
+    desk.hub.put("org/repo/x[red].safetensors", A)
+    url = "https://huggingface.co/org/repo/resolve/main/x%5Bred%5D.safetensors"
+    text = f'models:\n  - {{file: "x[red].safetensors", folder: vae, url: "{url}"}}\n'
+    (desk.folder / "odd.yaml").write_text(text)
+    done = desk.run("download", "x[red]", "--catalog", "odd.yaml", "--models-dir", "models")
+    assert done.code == 0 and "vae/x[red].safetensors" in done.out and "completed: vae/x[red]" in done.err, done
+
+
 def test_check_only_and_dry_run_fetch_nothing(desk: Desk) -> None:
     assert desk.small("download", "--check-only").code == 1
     shown = desk.small("download", "--dry-run", "--include-optional", "--json").data

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from comfyops import app as parts
@@ -136,7 +137,7 @@ class _Lines:
         name, status = progress.model_name, progress.status
         if self._said.get(name) != status and status in ("downloading", "completed", "failed"):
             self._said[name] = status
-            say(f"{status}: {name}")
+            say(f"{status}: {escape(name)}")
 
 
 class _Bars:
@@ -157,7 +158,7 @@ class _Bars:
                 self._bars.remove_task(self._tasks.pop(name))
             return
         if name not in self._tasks and progress.status == "downloading":
-            self._tasks[name] = self._bars.add_task(name, total=progress.total_bytes or None)
+            self._tasks[name] = self._bars.add_task(escape(name), total=progress.total_bytes or None)
         if name in self._tasks:
             self._bars.update(
                 self._tasks[name], completed=progress.downloaded_bytes, total=progress.total_bytes or None
