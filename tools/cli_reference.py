@@ -39,11 +39,18 @@ def commands() -> Iterator[str]:
     yield from section("comfyops", root)
     for name in root.list_commands(None):
         command = root.get_command(None, name)
-        children = getattr(command, "commands", None)
-        if not children:
+        if not getattr(command, "commands", None):
             yield from section(f"comfyops {name}", command)
-        for child, nested in (children or {}).items():
-            yield from section(f"comfyops {name} {child}", nested)
+        yield from nested(f"comfyops {name}", command)
+
+
+def nested(name: str, command: Any) -> Iterator[str]:
+    """The commands below a command, however deep."""
+    for word, child in (getattr(command, "commands", None) or {}).items():
+        if getattr(child, "commands", None):
+            yield from nested(f"{name} {word}", child)
+        else:
+            yield from section(f"{name} {word}", child)
 
 
 def section(name: str, command: Any) -> Iterator[str]:
