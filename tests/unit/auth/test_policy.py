@@ -9,6 +9,7 @@ import pytest
 from comfyops.auth import scopes
 from comfyops.auth.policy import _TABLE, PUBLIC_ROUTES, decide, normalise, route_scope
 from comfyops.auth.principal import Principal
+from tests.unit.doc_pages import DOCS, table
 
 GUEST = Principal("guest", "guest", "guest", scopes.GUEST, "guest")
 
@@ -100,3 +101,14 @@ def test_roles_grow() -> None:
 
 def test_case_does_not_change_what_a_route_needs() -> None:
     assert route_scope("POST", "/Upload/IMAGE") == "files:write"
+
+
+def test_the_page_on_access_lists_every_scope_role_and_public_route() -> None:
+    page = DOCS / "auth.md"
+    roles = [scopes.GUEST, *scopes.ROLES.values()]
+    wanted = [
+        [f"`{name}`", meaning, *("yes" if name in role else "" for role in roles)]
+        for name, meaning in scopes.MEANINGS.items()
+    ]
+    assert [[f"`{cells[0]}`", *cells[1:]] for cells in table(page, "scope")] == wanted
+    assert {tuple(cells[0].split()) for cells in table(page, "route")} == PUBLIC_ROUTES
