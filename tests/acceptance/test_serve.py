@@ -1,0 +1,113 @@
+"""`comfyops serve` and `comfyops auth diagnose` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.processes import Server, comfyops, ended, simulated, started, stopped
+
+
+@contextmanager
+def gateway(home: Path, *options: str | Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    """What a started gateway says of itself, and its process."""
+    with started("serve", "--port", "0", "--home", home, "--json", *options) as process:
+        assert process.stdout is not None
+        text = ""
+        while not text.endswith("\n}\n"):
+            line = process.stdout.readline()
+            assert line, f"the gateway did not start: {process.communicate()[1]}"
+            text += line
+        yield json.loads(text)["data"], process
+
+
+def token(home: Path, name: str, role: str = "artist") -> str:
+    """A new token."""
+    done = comfyops("auth", "token", "create", name, "--role", role, "--home", home, "--json")
+    assert done.code == 0, done
+    return str(done.data["token"])
+
+
+def status(url: str, token: str | None = None) -> int:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_without_a_backend_a_simulated_one_is_started_and_said_so(tmp_path: Path) -> None:
+    with gateway(tmp_path) as (data, process):
+        assert data["simulated"] is True and len(data["backends"]) == 1
+        assert status(data["url"] + "/queue") == 401
+        assert status(data["url"] + "/queue", token(tmp_path, "a")) == 200
+        assert status(data["url"] + "/health") == 200
+        done = stopped(process, signal.SIGTERM)
+    assert done.code == 0 and "simulated" in done.err and "gateway ready at" in done.err and "Traceback" not in done.err
+
+
+def test_workflows_run_through_it_with_a_token(tmp_path: Path, folder: Path, server: Server) -> None:
+    home = tmp_path / "home"
+    with gateway(home, "--backend", server.url) as (data, _):
+        assert data["simulated"] is False and data["backends"] == [server.url]
+        options = ("run", "painted.json", "--server", data["url"], "-o", "out")
+        comfyops(*options, folder=folder).failed_with("login_required", "hint:")
+        secret = {"COMFYOPS_TOKEN": token(home, "a")}
+        done = comfyops(*options, folder=folder, variables=secret)
+        assert done.code == 0 and (folder / done.out.strip()).is_file(), done
+
+
+def test_diagnose_finds_the_gateway_shut_and_a_bare_server_open(tmp_path: Path, server: Server) -> None:
+    with gateway(tmp_path, "--backend", server.url) as (data, _):
+        done = comfyops("auth", "diagnose", data["url"], "--token", token(tmp_path, "a"), "--json")
+        assert done.code == 0 and done.data["shut"] is True and len(done.data["probes"]) > 40, done
+        assert {"right credential", "websocket, right credential"} <= {item["name"] for item in done.data["probes"]}
+    bare = comfyops("auth", "diagnose", server.url)
+    assert bare.code == 1 and "open" in bare.out and "no credential" in bare.out
+
+
+def test_several_backends_share_the_people(tmp_path: Path, server: Server) -> None:
+    with simulated() as other, gateway(tmp_path, "--backend", server.url, "--backend", other.url) as (data, _):
+        assert data["backends"] == [server.url, other.url]
+        assert all(status(data["url"] + "/queue", token(tmp_path, f"t{number}")) == 200 for number in range(4))
+
+
+def test_a_backend_that_does_not_answer_is_told_and_refused(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--backend", "http://127.0.0.1:9") as (data, _):
+        assert status(data["url"] + "/health") == 503
+        assert status(data["url"] + "/queue", token(tmp_path, "a")) == 502
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--backend", "ftp://x"), "ftp://x"),
+        (("--backend", "http://"), "http://"),
+        (("--host", "no-such-host.invalid"), "no-such-host.invalid"),
+        (("--deny-node", "artist"), "ROLE=CLASS"),
+        (("--certificate", "none.pem"), "key"),
+        (("--port", "99999"), "--port"),
+    ],
+)
+def test_settings_that_cannot_be_are_told(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
+    comfyops("serve", "--home", tmp_path, *options).failed_with("usage", words, exit_code=2)
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path, server: Server) -> None:
+    port = server.url.rpartition(":")[2]
+    with started("serve", "--home", tmp_path, "--backend", server.url, "--port", port) as process:
+        ended(process).failed_with("port_in_use", "hint:")
+
+
+def test_diagnose_of_nothing_is_told() -> None:
+    comfyops("auth", "diagnose", "http://127.0.0.1:9").failed_with("backend_unreachable")
+    comfyops("auth", "diagnose", "nonsense").failed_with("usage", exit_code=2)
