@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +74,8 @@ def write(store: Store, passphrase: str | None, path: Path | None = None) -> Pat
 def prune(store: Store, keep: int = KEEP) -> None:
     """Remove all but the newest backups of the store's own folder."""
     for path in sorted((store.folder / "backups").glob("*Z.*"))[:-keep]:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def newest(store: Store) -> Path:

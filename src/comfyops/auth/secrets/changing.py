@@ -113,14 +113,22 @@ def create(store: Store, secret: Secret, record: Record, targets: tuple[model.Ta
 
 
 def take_over(
-    store: Store, files: Sequence[Path], name: str, now: datetime, record: Record, *, replace: bool, fresh: bool
+    store: Store,
+    files: Sequence[Path],
+    name: str,
+    now: datetime,
+    record: Record,
+    passphrase: str | None = None,
+    *,
+    replace: bool = False,
+    fresh: bool = False,
 ) -> Import:
     """Write what an import makes; targets are added, not applied. Raises as `importing.collect` does."""
     with private_files.locked(store.folder):
         document = store.load() if store.exists() else model.empty()
         made = importing.collect(store, files, document, name, now, replace=replace, fresh=fresh)
         if store.exists():
-            backups.write(store, None)
+            backups.write(store, passphrase)
         store.plan(made.document, now)  # raises where the targets cannot be together
         store.save(made.document)
         record("import", {"secret": name, "files": ", ".join(path.name for path, _ in made.read)})

@@ -40,8 +40,8 @@ class Import:
 
 
 def usual_files(root: Path) -> tuple[Path, ...]:
-    """The documented files that are there."""
-    return tuple(root / name for name in USUAL if (root / name).is_file())
+    """The documented files that are there. Raises StorageError for one that cannot be read."""
+    return tuple(root / name for name in USUAL if private_files.look(root / name).data is not None)
 
 
 def collect(
@@ -162,7 +162,7 @@ def _local(store: Store, path: str) -> str | None:
         return here.relative_to(store.root).as_posix()
     if not here.is_absolute() and "\\" not in path and ":" not in path:
         return here.as_posix()
-    if here.is_absolute() and here.exists():
+    if here.is_absolute() and private_files.is_there(here):
         return str(here)
     start = next((number for number, name in enumerate(names) if name in _MARKERS), None)
     if start is not None:

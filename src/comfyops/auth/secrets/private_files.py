@@ -45,6 +45,14 @@ def look(path: Path) -> Actual:
     return Actual(data, found.st_mode & 0o777 if _POSIX else None)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something that we can see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a file with these permissions; a link stays one, an owner that we may set is kept.
 

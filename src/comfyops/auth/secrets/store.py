@@ -10,7 +10,7 @@ from pathlib import Path
 from comfyops.auth.secrets import model, plan, private_files
 from comfyops.auth.secrets.model import Document, Target
 from comfyops.auth.secrets.plan import Plan, TargetPlan
-from comfyops.errors import SecretsError, StorageError
+from comfyops.errors import SecretsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Store:
         return self.root / Path(target if isinstance(target, str) else target.path).expanduser()
 
     def exists(self) -> bool:
-        """Whether there is a document."""
-        return self.file.exists()
+        """Whether there is a document. Raises StorageError where that cannot be seen."""
+        return private_files.look(self.file).data is not None
 
     def load(self) -> Document:
         """The document. Raises SecretsError and StorageError."""
@@ -88,6 +88,4 @@ class Store:
             place = os.path.realpath(self.path(target))
             if place in seen:
                 raise SecretsError(f"The target {target.path} is the same file as {seen[place]}.")
-            if Path(place).is_dir():
-                raise StorageError(f"The target {target.path} is a folder.", hint="Name a file in the document.")
             seen[place] = target.path

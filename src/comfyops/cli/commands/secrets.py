@@ -32,13 +32,17 @@ def secrets() -> None:
 
 @app.command()
 def plan(secrets_file: SecretsFile = None, as_json: Json = False) -> Result:
-    """Show what `apply` would change: keys, and short fingerprints that tell values apart."""
+    """Show what `apply` would change: keys, and short fingerprints that tell values apart.
+
+    Exit code 1: a target cannot be understood, so that nothing can be planned for it.
+    """
     store, now = store_of(secrets_file), datetime.now(UTC)
     document = rotation.finished(store.load(), None, now)
     made = store.plan(document, now)
     notes = ["every target is in step" if not made.drift else "`comfyops secrets apply` does it"]
     data = {"file": store.file, **plan_data(document, made)}
-    return Result("secrets plan", data, plan_lines(made.targets), notes)
+    unclear = any(item.problem for item in made.targets)
+    return Result("secrets plan", data, plan_lines(made.targets), notes, exit_code=int(unclear))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from comfyops.auth.secrets import backups, changing
+from comfyops.auth.secrets import backups, changing, private_files
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count
 from comfyops.cli.secret_options import PassphraseFile, SecretsFile, passphrase, store_of
@@ -32,7 +32,7 @@ def backup(
     """Copy the document and every target into one file of mode 0600, encrypted where there is a passphrase."""
     store = store_of(secrets_file)
     words = passphrase(passphrase_file)
-    if output is not None and output.exists():
+    if output is not None and private_files.look(output).data is not None:
         raise UsageError(f"{output} is there already.", hint="Choose another name for the backup.")
     path = backups.write(store, words, output)
     data = {"path": path, "encrypted": words is not None, "bytes": path.stat().st_size}

@@ -82,7 +82,7 @@ def _source(store: Store, now: datetime) -> tuple[str, ...]:
     record = changing.history(store)
     files = importing.usual_files(store.root)
     if checks.audit(store, None, now)[1:]:
-        return changing.take_over(store, files, NAME, now, record, replace=False, fresh=False).remarks
+        return changing.take_over(store, files, NAME, now, record, passphrase(None)).remarks
     changing.create(store, Secret(NAME, "login", rotation.fresh("login"), now), record, _usual_targets(store))
     return ("a new secret was made",)
 
