@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Run:
 
     def command(*words: str | Path, stdin: str | None = None, **variables: str) -> Done:
         before = values(tmp_path)
-        variables = {"COMFYOPS_DEBUG": "1", **variables}
+        variables = {"COMFYOPS_DEBUG": "1", **home(tmp_path), **variables}
         data = None if stdin is None else stdin.encode()
         done = processes.comfyops("secrets", *words, folder=tmp_path, stdin=data, variables=variables)
         for value in {*CANARIES, *before, *values(tmp_path)}:
@@ -41,6 +41,11 @@ def run(tmp_path: Path) -> Run:
         return done
 
     return command
+
+
+def home(folder: Path) -> dict[str, str]:
+    """A home beside the folder, for the audit log."""
+    return {"COMFYOPS_HOME": f"{folder}-home"}
 
 
 def values(folder: Path) -> set[str]:
@@ -173,8 +178,11 @@ def test_a_rotation_with_a_window(site: Path, run: Run) -> None:
     assert run("check").code == 0
     assert run("rotate", "--finish").code == run("check").code == 0
     assert HASH not in (site / ".env").read_text() + file.read_text()
-    lines = (site / ".secrets/history.jsonl").read_text()
-    assert '"action": "rotate"' in lines and new not in lines and HASH not in lines and PASSWORD not in lines
+    log = processes.comfyops("audit", "ls", "--action", "secrets.", "--json", variables=home(site)).out
+    records = [item["action"] for item in json.loads(log)["data"]]
+    assert records == [f"secrets.{action}" for action in ("finish", "rotate", "apply", "import")]
+    stored = b"".join(path.read_bytes() for path in Path(home(site)["COMFYOPS_HOME"]).iterdir())
+    assert not any(value.encode() in stored for value in (new, HASH, PASSWORD))
 
 
 def test_a_window_that_is_over_is_drift(site: Path, run: Run) -> None:
@@ -274,7 +282,7 @@ def test_two_rotations_at_once_do_not_mix(tmp_path: Path, run: Run) -> None:
     file.write_text(yaml.safe_dump(document))
     words = [processes.COMMAND, "secrets", "rotate", "worker", "--overlap", "0"]
     quiet = subprocess.DEVNULL
-    environment = processes.environment()
+    environment = processes.environment(**home(tmp_path))
     started = [subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=quiet, stderr=quiet) for _ in range(4)]
     assert [item.wait(processes.SECONDS) for item in started] == [0] * 4
     assert {(tmp_path / f"t{n}").read_text() for n in range(5)} == {held(tmp_path, "worker")["value"]}

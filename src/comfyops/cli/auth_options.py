@@ -42,7 +42,7 @@ def access(home: Path | None) -> Iterator[tuple[Store, Administration]]:
         store = Store.at_home(chosen.home)
         try:
             with AuditLog(kept) as audit:
-                yield store, Administration(store, audit, f"cli:{_person()}")
+                yield store, Administration(store, audit, f"cli:{person()}")
         finally:
             store.close()
 
@@ -81,7 +81,8 @@ def when(seconds: float | None) -> str:
     return "never" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _person() -> str:
+def person() -> str:
+    """The name of the person at this machine, for the records."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

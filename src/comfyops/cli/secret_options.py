@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from comfyops.auth.secrets import private_files
+from comfyops.auth.secrets.changing import Record
 from comfyops.auth.secrets.store import Store
+from comfyops.cli.auth_options import person, records
 from comfyops.cli.options import settings
 from comfyops.errors import MissingFileError, PassphraseError
 
@@ -24,6 +28,24 @@ PassphraseFile = Annotated[
 def store_of(secrets_file: Path | None) -> Store:
     """The document that is meant."""
     return Store(settings(secrets_file=secrets_file).secrets_file.expanduser())
+
+
+@contextmanager
+def recording() -> Iterator[Record]:
+    """What writes changes into the audit log; opened before anything is changed, so that nothing goes unrecorded.
+
+    Raises StorageError and MissingExtraError.
+    """
+    with records(None) as (_, kept):
+        from comfyops.auth.audit import AuditLog
+
+        with AuditLog(kept) as audit:
+
+            def record(action: str, facts: Mapping[str, str]) -> None:
+                target = facts.get("name", "")
+                audit.record(f"secrets.{action}", actor=f"cli:{person()}", target=target, details=facts)
+
+            yield record
 
 
 def passphrase(file: Path | None) -> str | None:

@@ -6,12 +6,9 @@ The document is written before the targets: after a crash between them `check` s
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from comfyops.auth.secrets import backups, importing, model, plan, private_files, rotation
@@ -19,10 +16,9 @@ from comfyops.auth.secrets.importing import Import
 from comfyops.auth.secrets.model import Document, Secret
 from comfyops.auth.secrets.plan import Plan, TargetPlan
 from comfyops.auth.secrets.store import Store
-from comfyops.errors import SecretsError, StorageError
+from comfyops.errors import SecretsError
 
 Record = Callable[[str, Mapping[str, str]], None]
-HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +28,6 @@ class Changed:
     document: Document
     written: tuple[TargetPlan, ...]
     backup: Path | None
-
-
-def history(store: Store) -> Record:
-    """A record that adds lines of JSON to `history.jsonl` beside the document, for its owner alone."""
-
-    def record(action: str, facts: Mapping[str, str]) -> None:
-        line = {"at": datetime.now(UTC).isoformat(), "by": _user(), "action": action, **facts}
-        path = store.folder / HISTORY
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with os.fdopen(handle, "ab") as file:
-                file.write(json.dumps(line).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written.", path=str(path)) from error
-
-    return record
 
 
 def apply(store: Store, now: datetime, record: Record, passphrase: str | None = None) -> Changed:
@@ -81,7 +59,7 @@ def rotate(
         fields = rotation.fresh(old.kind, value, old.fields.get("username")) if old else {}
         fresh = rotation.rotated(document, name, fields, now, overlap)
         until = fresh.secrets[name].previous_until
-        facts = {"secret": name, **_marks(document, old), "old_valid_until": until.isoformat() if until else "now"}
+        facts = {"name": name, **_marks(document, old), "old_valid_until": until.isoformat() if until else "now"}
         facts["after"] = _marks(fresh, fresh.secrets[name])["before"]
         made = store.plan(fresh, now)
         return _done(store, document, fresh, made, record, ("rotate", facts), passphrase)
@@ -95,7 +73,7 @@ def finish(store: Store, name: str, now: datetime, record: Record, passphrase: s
             raise SecretsError("There is no secret of this name.")
         ended = rotation.finished(document, frozenset({name}), now)
         made = store.plan(ended, now)
-        return _done(store, document, ended, made, record, ("finish", {"secret": name}), passphrase)
+        return _done(store, document, ended, made, record, ("finish", {"name": name}), passphrase)
 
 
 def create(store: Store, secret: Secret, record: Record, targets: tuple[model.Target, ...] = ()) -> Document:
@@ -108,7 +86,7 @@ def create(store: Store, secret: Secret, record: Record, targets: tuple[model.Ta
         if targets:
             made = made.with_targets((*made.targets, *targets))
         store.save(made)
-        record("create", {"secret": secret.name, "after": _marks(made, secret)["before"]})
+        record("create", {"name": secret.name, "after": _marks(made, secret)["before"]})
         return made
 
 
@@ -131,7 +109,7 @@ def take_over(
             backups.write(store, passphrase)
         store.plan(made.document, now)  # raises where the targets cannot be together
         store.save(made.document)
-        record("import", {"secret": name, "files": ", ".join(path.name for path, _ in made.read)})
+        record("import", {"name": name, "files": ", ".join(path.name for path, _ in made.read)})
         return made
 
 
@@ -185,10 +163,3 @@ def _marks(document: Document, secret: Secret | None) -> dict[str, str]:
         return {}
     value = secret.fields[model.FIELDS[secret.kind][0]]
     return {"before": plan.fingerprint(value, document.fingerprint_key)}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "?"

@@ -17,7 +17,7 @@ from comfyops.auth.secrets.store import Store
 from comfyops.cli.commands import secrets_backup, secrets_import, secrets_sync
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count
-from comfyops.cli.secret_options import SecretsFile, passphrase, store_of
+from comfyops.cli.secret_options import SecretsFile, passphrase, recording, store_of
 from comfyops.cli.secret_views import finding_lines, plan_data, plan_lines, restart_notes, target_data
 from comfyops.errors import UsageError
 
@@ -52,7 +52,8 @@ def apply(secrets_file: SecretsFile = None, as_json: Json = False) -> Result:
     Old values whose window is over are dropped. Doing it twice changes nothing.
     """
     store = store_of(secrets_file)
-    done = changing.apply(store, datetime.now(UTC), changing.history(store), passphrase(None))
+    with recording() as record:
+        done = changing.apply(store, datetime.now(UTC), record, passphrase(None))
     return _changed("secrets apply", store, done)
 
 
@@ -96,16 +97,17 @@ def rotate(
     if sum((finish, create)) > 1:
         raise UsageError("Give either --finish or --create.")
     store, now = store_of(secrets_file), datetime.now(UTC)
-    record = changing.history(store)
-    if finish:
-        return _changed("secrets rotate", store, changing.finish(store, name, now, record, passphrase(None)))
     value = _from_stdin() if value_stdin else None
-    if create:
-        secret = Secret(model.check_name(name), kind, rotation.fresh(kind, value, username), now)
-        changing.create(store, secret, record)
-        return _changed("secrets rotate", store, changing.apply(store, now, record, passphrase(None)))
-    window = _duration(overlap)
-    done = changing.rotate(store, name, now, record, overlap=window, value=value, passphrase=passphrase(None))
+    window, words = _duration(overlap), passphrase(None)
+    with recording() as record:
+        if finish:
+            done = changing.finish(store, name, now, record, words)
+        elif create:
+            secret = Secret(model.check_name(name), kind, rotation.fresh(kind, value, username), now)
+            changing.create(store, secret, record)
+            done = changing.apply(store, now, record, words)
+        else:
+            done = changing.rotate(store, name, now, record, overlap=window, value=value, passphrase=words)
     return _changed("secrets rotate", store, done)
 
 

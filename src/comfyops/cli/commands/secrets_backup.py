@@ -11,7 +11,7 @@ from rich.markup import escape
 from comfyops.auth.secrets import backups, changing, private_files
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count
-from comfyops.cli.secret_options import PassphraseFile, SecretsFile, passphrase, store_of
+from comfyops.cli.secret_options import PassphraseFile, SecretsFile, passphrase, recording, store_of
 from comfyops.errors import UsageError
 
 
@@ -58,6 +58,7 @@ def restore(
         held = [item.path or str(store.file) for item in backups.read(chosen, words)]
         lines = [escape(path) for path in held]
         return Result("secrets restore", {"backup": chosen, "restored": False, "files": held}, lines)
-    written = changing.restore(store, chosen, words, changing.history(store), outside=outside)
+    with recording() as record:
+        written = changing.restore(store, chosen, words, record, outside=outside)
     data = {"backup": chosen, "restored": True, "files": written}
     return Result("secrets restore", data, [escape(str(path)) for path in written], [count(len(written), "file")])

@@ -12,7 +12,7 @@ from rich.markup import escape
 from comfyops.auth.secrets import changing, importing
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count
-from comfyops.cli.secret_options import SecretsFile, passphrase, store_of
+from comfyops.cli.secret_options import SecretsFile, passphrase, recording, store_of
 from comfyops.errors import MissingFileError
 
 
@@ -44,8 +44,9 @@ def import_files(
         hint = "Name the files, or make a new secret with `comfyops secrets sync --unify`."
         raise MissingFileError(f"None of the usual files of secrets lies below {store.root}.", hint=hint)
     now = datetime.now(UTC)
-    record, words = changing.history(store), passphrase(None)
-    made = changing.take_over(store, chosen, name, now, record, words, replace=replace, fresh=fresh)
+    words = passphrase(None)
+    with recording() as record:
+        made = changing.take_over(store, chosen, name, now, record, words, replace=replace, fresh=fresh)
     targets = [{"path": item.path, "format": item.format, "keys": item.keys} for item in made.document.targets]
     data = {
         "file": store.file,

@@ -11,12 +11,13 @@ import typer
 from rich.markup import escape
 
 from comfyops.auth.secrets import changing, checks, importing, private_files, rotation
+from comfyops.auth.secrets.changing import Record
 from comfyops.auth.secrets.checks import Finding
 from comfyops.auth.secrets.model import Secret, Target
 from comfyops.auth.secrets.store import Store
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count, plain
-from comfyops.cli.secret_options import SecretsFile, passphrase, store_of
+from comfyops.cli.secret_options import SecretsFile, passphrase, recording, store_of
 from comfyops.cli.secret_views import finding_lines, plan_data, plan_lines, restart_notes
 from comfyops.errors import UsageError
 
@@ -49,8 +50,9 @@ def sync(
     lines: list[str] = []
     notes: list[str] = []
     if unify:
-        remarks = _source(store, now)
-        done = changing.apply(store, now, changing.history(store), passphrase(None))
+        with recording() as record:
+            remarks = _source(store, now, record)
+            done = changing.apply(store, now, record, passphrase(None))
         data["written"] = [item.target.path for item in done.written]
         lines += plan_lines(done.written)
         notes += [*(f"[yellow]{escape(item)}[/]" for item in remarks), *restart_notes(done.written)]
@@ -75,11 +77,10 @@ def _state(store: Store, now: datetime, *, everything: bool) -> tuple[tuple[Find
     return found, plan_data(document, made)
 
 
-def _source(store: Store, now: datetime) -> tuple[str, ...]:
+def _source(store: Store, now: datetime, record: Record) -> tuple[str, ...]:
     """Make the document where there is none: of the usual files, else with a new secret and the usual targets."""
     if store.exists():
         return ()
-    record = changing.history(store)
     files = importing.usual_files(store.root)
     if checks.audit(store, None, now)[1:]:
         return changing.take_over(store, files, NAME, now, record, passphrase(None)).remarks
