@@ -6,12 +6,15 @@ Values are frozen and passed in; secrets show as stars.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -198,9 +201,13 @@ def prefixed(prefix: str) -> dict[str, str]:
 def load() -> Settings:
     """The settings of this process.
 
-    Raises UsageError naming the variable that holds something impossible.
+    Raises UsageError naming the variable that holds something impossible, or that is no setting.
     """
-    return _checked(Settings)
+    settings = _checked(Settings)
+    for name in sorted({*os.environ, *dotenv_values(".env", interpolate=False)}):
+        if name.startswith("COMFYOPS_") and name not in _KNOWN and not _FOREIGN.fullmatch(name):
+            raise UsageError(f"There is no setting {name}.", hint=_nearest(name))
+    return settings
 
 
 def given_server() -> str | None:
@@ -227,6 +234,28 @@ def _checked(make: Callable[[], Settings]) -> Settings:
         raise UsageError(f"The setting {name!r} is wrong: {first['msg'].lower()}.", hint=_hint(name)) from error
     except UnicodeDecodeError as error:
         raise UsageError("The file .env is not text in UTF-8.", hint="Write it anew, or remove it.") from error
+    except PermissionError as error:
+        hint = "Run the command as the file's owner, or in another folder."
+        raise UsageError("The file .env cannot be read: permission is denied.", hint=hint) from error
+
+
+def _names() -> Iterator[str]:
+    """Every variable that is a setting."""
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        yield from (str(item) for item in alias.choices) if isinstance(alias, AliasChoices) else ()
+        yield f"COMFYOPS_{name.upper()}"
+
+
+_KNOWN = frozenset(_names()) | {"COMFYOPS_DEBUG", "COMFYOPS_BACKEND_TOKEN", "COMFYOPS_TEST_ALL"}
+# What Kubernetes and container links set by themselves for a service of the name comfyops; and the benchmarks' own.
+_FOREIGN = re.compile(r"COMFYOPS_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?|NAME|ENV_\w+|BENCH_\w+)")
+
+
+def _nearest(name: str) -> str:
+    words = {known.removeprefix("COMFYOPS_"): known for known in _KNOWN if known.startswith("COMFYOPS_")}
+    near = difflib.get_close_matches(name.removeprefix("COMFYOPS_"), words, 1, 0.7)
+    return f"Did you mean {words[near[0]]}?" if near else "docs/reference.md lists the settings; remove the variable."
 
 
 def _hint(name: str) -> str:

@@ -91,3 +91,39 @@ def test_internal_errors_are_explained_only_when_asked_for(monkeypatch: pytest.M
     assert not config.debugging()
     monkeypatch.setenv("COMFYOPS_DEBUG", "1")
     assert config.debugging()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("COMFYOPS_SESSION_EXPIRE_HOUR", "COMFYOPS_SESSION_EXPIRE_HOURS"),
+        ("COMFYOPS_QUITE_ANOTHER_THING", "reference.md"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused(
+    name: str, near: str, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean / ".env").write_text(f"{name}=1\n")
+    with pytest.raises(UsageError, match=name) as caught:
+        config.load()
+    assert near in caught.value.hint
+    (clean / ".env").unlink()
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(UsageError, match=name):
+        config.load()
+
+
+def test_variables_that_others_set_for_a_service_of_our_name_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYOPS_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("COMFYOPS_PORT_8189_TCP", "tcp://10.0.0.1:8189")
+    config.load()
+
+
+def test_the_documented_names_of_access_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MAX_LOGIN_ATTEMPTS": "7", "SESSION_EXPIRE_HOURS": "8", "GUEST_MODE_ENABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    found = config.load().auth
+    assert (found.max_login_attempts, found.session_lifetime, found.guest_mode) == (7, 28_800.0, True)
+    monkeypatch.setenv("MAX_LOGIN_ATTEMPTS", "many")
+    with pytest.raises(UsageError, match="max_login_attempts"):
+        config.load()
