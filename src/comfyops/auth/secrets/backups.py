@@ -18,7 +18,7 @@ from typing import Any
 
 from comfyops.auth.secrets import model, private_files
 from comfyops.auth.secrets.store import Store
-from comfyops.errors import MissingExtraError, PassphraseError, SecretsError
+from comfyops.errors import MissingExtraError, PassphraseError, SecretsError, StorageError
 
 SCHEMA = "comfyops-secrets-backup/1"
 SEALED = "comfyops-secrets-backup-sealed/1"
@@ -73,17 +73,26 @@ def write(store: Store, passphrase: str | None, path: Path | None = None) -> Pat
 
 def prune(store: Store, keep: int = KEEP) -> None:
     """Remove all but the newest backups of the store's own folder."""
-    for path in sorted((store.folder / "backups").glob("*Z.*"))[:-keep]:
+    for path in _own(store)[:-keep]:
         with suppress(OSError):
             path.unlink()
 
 
 def newest(store: Store) -> Path:
-    """The newest backup of the store's own folder. Raises SecretsError where there is none."""
-    found = sorted((store.folder / "backups").glob("*Z.*"))
+    """The newest backup of the store's own folder. Raises SecretsError where there is none, StorageError."""
+    found = _own(store)
     if not found:
         raise SecretsError("There is no backup.", hint="Make one with `comfyops secrets backup`, or name a file.")
     return found[-1]
+
+
+def _own(store: Store) -> list[Path]:
+    """The backups of the store's own folder, the oldest first."""
+    folder = store.folder / "backups"
+    try:
+        return sorted(folder.glob("*Z.*"))
+    except OSError as error:
+        raise StorageError(f"The backups in {folder} cannot be listed.", path=str(folder)) from error
 
 
 def read(path: Path, passphrase: str | None) -> tuple[Kept, ...]:
