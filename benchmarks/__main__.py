@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import client, conversion, downloads, models, simulating, startup, storyboards, validation
+from benchmarks import client, conversion, downloads, gateway, models, simulating, startup, storyboards, validation
 from benchmarks.table import Row, save, show
 
 SUBJECTS = {
@@ -17,6 +17,7 @@ SUBJECTS = {
     "client": client.measure,
     "start": startup.measure,
     "server": simulating.measure,
+    "gateway": gateway.measure,
     "storyboard": storyboards.measure,
     "downloads": downloads.measure,
     "models": models.measure,

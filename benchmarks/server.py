@@ -31,15 +31,16 @@ def server(address: str | None) -> Iterator[tuple[str, str]]:
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
-            yield _envelope(process.stdout)["data"]["url"], "simulator"
+            yield envelope(process.stdout)["data"]["url"], "simulator"
         finally:
             process.terminate()
 
 
-def _envelope(stream: IO[str]) -> dict[str, dict[str, str]]:
+def envelope(stream: IO[str]) -> dict[str, dict[str, str]]:
+    """The first JSON envelope that a command prints. Raises RuntimeError where it ends before that."""
     lines = []
     for line in stream:
         lines.append(line)
         if line.rstrip("\n") == "}":
             return json.loads("".join(lines))
-    raise RuntimeError("the simulator did not start; see why with `comfyops simulate --port 0`")
+    raise RuntimeError("the server did not start; see why by starting it by hand")

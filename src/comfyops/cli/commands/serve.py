@@ -41,6 +41,8 @@ def serve(
     query_token: Annotated[bool, typer.Option("--query-token", help="Take tokens as ?token= too.")] = False,
     deny_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: nodes that a role may not use.")] = None,
     allow_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: the only nodes a role may use.")] = None,
+    max_jobs: Annotated[int, typer.Option(min=1, help="Jobs of one owner, waiting and running.")] = 100,
+    max_requests: Annotated[float, typer.Option(min=0.1, help="Requests of one owner in a second, on average.")] = 5000,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
     key: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
     page: Annotated[bool, typer.Option("--page", help="With the simulator: the official ComfyUI page.")] = False,
@@ -51,7 +53,7 @@ def serve(
     Without --backend a simulated server is started.
     """
     from comfyops.gateway.serving import Listen
-    from comfyops.gateway.settings import GatewaySettings
+    from comfyops.gateway.settings import GatewaySettings, Limits
     from comfyops.gateway.settings import backend as address
 
     if (certificate is None) != (key is None):
@@ -69,6 +71,7 @@ def serve(
             origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
             proxies=frozenset(trust_proxy or []),
             query_token=query_token,
+            limits=Limits(jobs=max_jobs, requests_per_second=max_requests),
         )
 
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
