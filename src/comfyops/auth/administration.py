@@ -67,6 +67,11 @@ class Administration:
         with self._recorded("auth.user.password", name):
             return self._store.users.set_password(name, self._hashed(password, name), self._now())
 
+    def set_user_role(self, name: str, role: str) -> User:
+        """Give a user another role; their sessions end. Raises AccountError."""
+        with self._recorded("auth.user.role", name, role=role):
+            return self._store.users.set_role(name, role, self._now())
+
     def disable_user(self, name: str, *, disabled: bool = True) -> User:
         """Keep a user out with all tokens and sessions, or let one in again. Raises AccountError."""
         with self._recorded("auth.user.disable" if disabled else "auth.user.enable", name):

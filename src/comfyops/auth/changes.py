@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from comfyops.auth.records import Change
 from comfyops.auth.schema import changes
 
+_KEPT = 86_400.0  # seconds; who looks, looks every half second
+
 
 def note(connection: Connection, kind: str, subject: str, now: float) -> None:
     """Write down that something changed, in the transaction that changes it."""
+    connection.execute(delete(changes).where(changes.c.at < now - _KEPT))
     connection.execute(insert(changes).values(at=now, kind=kind, subject=subject))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from comfyops.errors import StorageError
+from comfyops.errors import AccountError, StorageError
 
 _WAIT = 10.0  # seconds for another process's write to end
 
@@ -51,6 +51,8 @@ class Database:
             yield
         except DBAPIError as error:
             raise StorageError(f"{self.path} cannot be used: {error.orig}.", path=str(self.path)) from error
+        except UnicodeEncodeError as error:
+            raise AccountError("A name holds what is no Unicode.", hint="Write it in UTF-8.") from error
 
 
 def _make_private(path: Path) -> None:

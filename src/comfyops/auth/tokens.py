@@ -33,7 +33,7 @@ class Tokens:
         with self._database.writing() as connection:
             check_exists(connection, token.role)
             owner = _user_id(connection, user) if user else token.owner
-            if _in_use(connection, token.name):
+            if _in_use(connection, token.name, now):
                 raise AccountError(f"There is a token {token.name!r} already.", name=token.name)
             kept = replace(token, owner=owner)
             connection.execute(insert(tokens).values(**_values(kept), user_id=owner if user else None))
@@ -68,6 +68,8 @@ class Tokens:
         """
         with self._database.writing() as connection:
             (old,) = self._named(connection, name)[:1]
+            if not old.usable(now):
+                raise AccountError(f"The token {name!r} has expired.", hint="Make another one of this name.", name=name)
             user_id = connection.execute(select(tokens.c.user_id).where(tokens.c.id == old.id)).scalar_one()
             if overlap > 0:
                 _retire(connection, old, now + overlap, now)
@@ -91,9 +93,14 @@ def new_owner() -> str:
     return f"own_{secrets.token_hex(8)}"
 
 
-def _in_use(connection: Connection, name: str) -> bool:
-    wanted = select(tokens.c.id).where(tokens.c.name == name, tokens.c.revoked_at.is_(None))
-    return connection.execute(wanted).first() is not None
+def _in_use(connection: Connection, name: str, now: float) -> bool:
+    """Whether a token of this name counts; one that has expired gives its name up."""
+    wanted = select(tokens).where(tokens.c.name == name, tokens.c.revoked_at.is_(None))
+    row = connection.execute(wanted).one_or_none()
+    if row is None or _token(row).usable(now):
+        return row is not None
+    _end(connection, row.id, now)
+    return False
 
 
 def _end(connection: Connection, token_id: str, now: float) -> None:

@@ -50,6 +50,12 @@ class Users:
         """Give a user another password; every session of theirs ends. Raises AccountError."""
         return self._change(name, now, password_hash=password_hash)
 
+    def set_role(self, name: str, role: str, now: float) -> User:
+        """Give a user another role; their sessions end. Raises AccountError."""
+        with self._database.reading() as connection:
+            check_exists(connection, role)
+        return self._change(name, now, role=role)
+
     def offer_setup(self, digest: str, expires_at: float) -> None:
         """Keep the digest of the one-time secret that makes the first administrator, in place of an older one.
 

@@ -13,7 +13,7 @@ from comfyops.auth import durations, schema
 from comfyops.auth.administration import Administration
 from comfyops.auth.store import Store
 from comfyops.errors import AccountError, StorageError, UsageError, WeakPasswordError
-from tests.unit.auth.conftest import PASSWORD
+from tests.unit.auth.conftest import PASSWORD, Clock
 
 
 def test_the_steps_make_the_tables_that_are_declared(store: Store) -> None:
@@ -61,6 +61,41 @@ def test_names_are_unique_and_can_be_used_again_after_revocation(administration:
         administration.create_user("ANN", "viewer", PASSWORD)
     with pytest.raises(AccountError):
         administration.create_token("x", "viewer", user="nobody")
+
+
+def test_an_expired_token_gives_its_name_up_and_is_not_rotated(
+    administration: Administration, clock: Clock, store: Store
+) -> None:
+    administration.create_token("ci", "artist", lifetime=60.0)
+    clock.now += 61
+    with pytest.raises(AccountError):
+        administration.rotate_token("ci")
+    fresh = administration.create_token("ci", "artist")
+    assert [token.id for token in store.tokens.all() if token.usable(clock.now)] == [fresh.token.id]
+
+
+def test_a_user_gets_another_role(administration: Administration, store: Store) -> None:
+    administration.create_user("ann", "viewer", PASSWORD)
+    assert administration.set_user_role("ann", "operator").role == "operator"
+    assert [user.role for user in store.users.all()] == ["operator"]
+    with pytest.raises(AccountError):
+        administration.set_user_role("ann", "boss")
+
+
+def test_a_text_that_is_no_unicode_is_refused(administration: Administration) -> None:
+    for change in (administration.revoke_token, administration.disable_user):
+        with pytest.raises(AccountError):
+            change("\udcff")
+
+
+def test_old_changes_are_swept_out_and_the_revision_grows(
+    administration: Administration, store: Store, clock: Clock
+) -> None:
+    administration.create_token("ci", "artist")
+    before = store.revision()
+    clock.now += 100_000
+    administration.revoke_token("ci")
+    assert store.revision() > before and len(store.changes_since(0)) == 1
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "../x", "-x", "a/b", "x" * 65, "a\n", "ü", "[red]"])

@@ -66,6 +66,19 @@ def password(name: Name, password_stdin: PasswordStdin = False, home: Home = Non
     return Result("auth user password", shown(user), [f"{escape(user.name)} has another password"])
 
 
+@app.command("role")
+def role_(
+    name: Name,
+    role: Annotated[str, typer.Argument(help="The role from now on.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> Result:
+    """Give a user another role; they have to sign in again."""
+    with access(home) as (_, administration):
+        user = administration.set_user_role(name, role)
+    return Result("auth user role", shown(user), [f"{escape(user.name)} is {escape(user.role)}"])
+
+
 def shown(user: User) -> dict[str, Any]:
     """A user for programs, without the hash of the password."""
     return {name: getattr(user, name) for name in ("id", "name", "role", "disabled", "created_at")}
