@@ -16,7 +16,6 @@ _START = re.compile(
     r"(?P<head>\ufeff?[^\S\r\n]*(?:export[^\S\r\n]+)?(?P<key>[A-Za-z_][\w.-]*)[^\S\r\n]*=[^\S\r\n]*)", re.A
 )
 _REST = re.compile(r"(?P<tail>[^\S\r\n]*(?:#[^\r\n]*)?)(?P<end>\r\n|\n|\r|\Z)")
-_COMMENT = re.compile(r"[^\S\r\n]#")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _QUOTED = {quote: re.compile(rf"{quote}(?:\\.|[^\\{quote}])*{quote}", re.DOTALL) for quote in ("'", '"')}
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.A)
@@ -109,12 +108,9 @@ def _line(text: str, at: int) -> Line:
 
 
 def _plain_line(start: re.Match[str], rest: str) -> Line:
-    """A line whose value has no quotes: it ends before a comment and the spaces around it."""
+    """A line whose value has no quotes: it ends before ` #` and the spaces around it."""
     body = rest.rstrip("\r\n")
-    comment = _COMMENT.search(body)
-    value = body[: comment.start() if comment else None].rstrip()
-    if value.startswith("#") and not start["head"].endswith("="):
-        value = ""  # `KEY= # words` has no value
+    value = body.partition(" #")[0].rstrip()
     return Line(start["head"], start["key"], value, rest[len(value) :])
 
 

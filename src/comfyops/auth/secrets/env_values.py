@@ -53,7 +53,8 @@ def literal(written: str) -> str:
 def effective(written: str, known: Mapping[str, str]) -> str:
     """What Compose reads; `known` are the values of the lines before, other variables count as empty.
 
-    Raises NotReadableError for a `$` that begins no variable, as in a bcrypt hash without quotes.
+    Raises NotReadableError for a `$` that begins no variable, as in a bcrypt hash without quotes: some versions refuse
+    it, some keep it, and which part of a hash looks like a variable is chance.
     """
     if written.startswith("'"):
         return literal(written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import dotenv
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from comfyops.auth.secrets import env_file, env_values
 from comfyops.errors import SecretsError
 from tests.unit.auth.secrets.values import HASH
+from tests.unit.doc_pages import ROOT
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 NASTY = st.text(st.sampled_from(list("$'\"\\#= \t\n\r{}:-abAB_é\u2028")), max_size=12)
@@ -93,7 +95,7 @@ def test_the_lines_are_understood_as_compose_does() -> None:
         ('"q\\"\\n\\\\"', 'q"\n\\'),
         ("a#b # c", "a#b"),
         ("", ""),
-        ("# only words", ""),
+        ("# only words", "# only words"),
         ("'a' # b", "a"),
     ],
 )
@@ -141,3 +143,17 @@ def test_values_that_no_environment_holds_are_refused(value: str) -> None:
 def test_a_long_line_is_read_in_no_time() -> None:
     data = b"K=" + b" " * 300_000 + b"x" + b" " * 300_000 + b"#" * 300_000
     assert env_file.loads(data).dumps() == data
+
+
+def test_the_parser_of_compose_has_read_the_same() -> None:
+    """Lines that its own parser was given, with what it read; the values of `set` were written by us."""
+    recorded = json.loads((ROOT / "tests/data/compose-env-values.json").read_text())
+    assert len(recorded["set"]) > 100 and len(recorded["lines"]) > 60
+    for value, written in recorded["set"]:
+        assert env_values.quoted(value) == written
+    for written, read in recorded["lines"]:
+        assert env_file.loads(f"A=1\nKEY={written}\nZ=end\n".encode()).effective() == {
+            "A": "1",
+            "KEY": read,
+            "Z": "end",
+        }
