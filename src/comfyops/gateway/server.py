@@ -22,6 +22,7 @@ _QUEUE = 512 * 1024 * 1024  # of GET /queue, which repeats every waiting workflo
 _FRESH = 60.0  # seconds for which node types are believed
 _AT_LEAST = 2.0  # seconds between two askings because something was not in a list
 _EVERY = 1.0  # seconds between two looks at the queue
+_SELDOM = 30.0  # seconds at most, where looking takes long
 _IDLE_WORKER = 15.0  # seconds with jobs waiting and none running
 
 
@@ -105,8 +106,10 @@ class Server:
     async def watch(self) -> None:
         """Look at the queue again and again, until cancelled."""
         while True:
+            began = self._clock()
             await self.look()
-            await asyncio.sleep(_EVERY)
+            # a long queue repeats every workflow in it: looking must not become its server's main work
+            await asyncio.sleep(min(_SELDOM, max(_EVERY, 20 * (self._clock() - began))))
 
     def close(self) -> None:
         """Close every connection to it."""
