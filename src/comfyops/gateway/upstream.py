@@ -109,6 +109,10 @@ class _Connection(asyncio.Protocol):
         self._method = ""
         self._framed = False
         self._reading_head = False
+        self._length = 0  # of the body, where it was said
+        self._seen = 0  # bytes of it
+        self._plain = 0  # bytes of it that come without the parser
+        self._keeps = False
         self.answer = Answer(self)
         self._parser = HttpResponseParser(self)
 
@@ -120,6 +124,7 @@ class _Connection(asyncio.Protocol):
         assert transport is not None
         loop = asyncio.get_running_loop()
         self.answer, self._method, self._framed, self._reading_head = Answer(self), method, False, True
+        self._length = self._seen = 0
         answer, self._sent = self.answer, body is None or isinstance(body, bytes)
         self._head = loop.create_future()
         if body is None or isinstance(body, bytes):
@@ -183,8 +188,22 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
+        if self._plain:
+            if len(data) > self._plain:  # more than was said: nothing on this connection can be believed
+                self.connection_lost(None)
+                self.close()
+                return
+            self._plain -= len(data)
+            self.on_body(data)
+            if not self._plain:
+                self._parser = HttpResponseParser(self)
+                self._ended(self._keeps)
+            return
         try:
             self._parser.feed_data(data)
+            if self._length - self._seen > HIGH_WATER and self.answer.status and not self.answer.complete:
+                # the rest of a large body of known length needs no parser, which would copy it
+                self._plain, self._keeps = self._length - self._seen, self._parser.should_keep_alive()
         except HttpParserError:
             self.connection_lost(None)
             self.close()
@@ -220,6 +239,7 @@ class _Connection(asyncio.Protocol):
         name = name.lower()
         if name == b"content-length" or name == b"transfer-encoding":
             self._framed = True
+            self._length = int(value) if name == b"content-length" and value.isdigit() else 0
         self.answer.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -240,6 +260,7 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self.answer.add(body)
+        self._seen += len(body)
         self._waiting += len(body)
         if self._waiting > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
@@ -248,15 +269,17 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The whole answer is there."""
-        if self._reading_head:  # only an interim answer
-            return
+        if not self._reading_head:  # else it is only an interim answer
+            self._ended(self._parser.should_keep_alive())
+
+    def _ended(self, keeps: bool) -> None:
         self.answer.complete = True
         self._waiting = 0
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
         self._tell()
-        if self._sent and self._parser.should_keep_alive() and self.usable:
+        if self._sent and keeps and self.usable:
             self.pool.give_back(self)
         else:
             self.pool.forget(self)
