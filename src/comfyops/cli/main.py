@@ -90,6 +90,13 @@ def _before_dashes(argv: list[str]) -> list[str]:
 
 
 def _command(argv: list[str]) -> str:
-    """The noun and verb that stand first."""
-    words = argv[:1] if argv[:1] in (["run"], ["simulate"], ["launch"]) else argv[:2]
-    return " ".join(word for word in words if word.isidentifier())
+    """The words that stand first and name a command, as far as there is one."""
+    from comfyops.cli.app import build
+
+    command, words = build(), list[str]()
+    for word in argv:
+        command = command.get_command(None, word) if hasattr(command, "get_command") else None
+        if command is None:
+            break
+        words.append(word)
+    return " ".join(words)

@@ -94,11 +94,12 @@ def _plain(text: str) -> str:
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1].strip()
+    if text.startswith("\\\\?\\UNC\\"):
+        text = "\\\\" + text[8:]
+    text = text.removeprefix("\\\\?\\")
     if "\0" in text or not text:
         raise InputError("A path is empty or holds characters that no path has.", hint="Check the path.")
-    if text.startswith("\\\\?\\UNC\\"):
-        return "\\\\" + text[8:]
-    return text.removeprefix("\\\\?\\")
+    return text
 
 
 def _for_windows(text: str, machine: Machine) -> str:
