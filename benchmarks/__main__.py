@@ -8,12 +8,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import client, conversion, downloads, gateway, models, simulating, startup, storyboards, validation
+from benchmarks import (
+    client,
+    conversion,
+    downloads,
+    gateway,
+    models,
+    peers,
+    simulating,
+    startup,
+    storyboards,
+    validation,
+)
 from benchmarks.table import Row, save, show
 
 SUBJECTS = {
     "validation": validation.measure,
     "conversion": conversion.measure,
+    "peers": peers.measure,
     "client": client.measure,
     "start": startup.measure,
     "server": simulating.measure,
