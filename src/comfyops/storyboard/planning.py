@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from comfyops.errors import StoryboardError
 from comfyops.storyboard import prompts, seeds, sizes
@@ -153,12 +152,3 @@ def with_uploads(graph: Graph, names: Mapping[str, str]) -> Graph:
     for node, name in names.items():
         graph = graph.with_input(node, "image", name)
     return graph
-
-
-def picture_paths(project: Project) -> tuple[Path, ...]:
-    """Every picture file that a project names."""
-    found: list[Path | None] = [one.image for one in project.characters.values()]
-    for placed in project.panels():
-        panel = placed.panel
-        found += [item.image for item in (panel.reference, panel.ip_adapter, *panel.controlnets) if item]
-    return tuple(dict.fromkeys(path for path in found if path))

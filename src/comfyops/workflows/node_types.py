@@ -152,11 +152,6 @@ class NodeTypes(Mapping[str, NodeType]):
         return name in self._facts
 
     @property
-    def cycles_are_reported(self) -> bool:
-        """Whether this server names the nodes of a cycle (0.33 does, 0.8 refuses without a word)."""
-        return self.is_modern
-
-    @property
     def is_modern(self) -> bool:
         """Whether the facts are those of a server that behaves like 0.33 (else like 0.8)."""
         first: Mapping[str, Any] = next(iter(self._facts.values()), {})

@@ -100,11 +100,6 @@ def layout_of(node_type: NodeType) -> Layout:
     return Layout(layout.sockets, layout.fields + extra, _legacy(specs, layout.fields), layout.matched)
 
 
-def is_socket_only(kind: str) -> bool:
-    """Whether inputs of this type can only be linked, never typed in."""
-    return kind not in _WIDGET_KINDS
-
-
 def _ordered(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """(name, spec) of the declared inputs in the editor's order."""
     groups, order = raw["input"], raw.get("input_order") or {}

@@ -10,6 +10,7 @@ from comfyops.workflows.lengths import WAN, WAN_SIZE
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.recipes import parts
 from comfyops.workflows.recipes.recipe import Defaults, Recipe, Source, Values
+from comfyops.workflows.recipes.wan_vace import conditioned
 
 _HIGH, _LOW = (f"wan2.2_fun_vace_{noise}_noise_14B_fp8_scaled.safetensors" for noise in ("high", "low"))
 _REPOSITORY = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files/diffusion_models/"
@@ -22,32 +23,12 @@ def _make(values: Values, types: NodeTypes) -> Graph:
     masks = builder.add("GetVideoComponents", video=builder.add("LoadVideo", file=values.masks)[0])
     where = builder.add("ImageToMask", image=masks[0], channel="red")[0]
     vae = builder.add("VAELoader", vae_name="wan_2.1_vae.safetensors")[0]
-    vace = _conditioned(builder, values, loaded[0], where, vae)
+    vace = conditioned(builder, values, loaded[0], where, vae)
     samples = _in_two_stages(builder, values, vace)
     trimmed = builder.add("TrimVideoLatent", samples=samples, trim_amount=vace[3])[0]
     made = builder.add("VAEDecode", samples=trimmed, vae=vae)[0]
     parts.saved_video(builder, parts.repainted(builder, loaded[0], made, where), values, loaded[1])
     return builder.build()
-
-
-def _conditioned(builder: GraphBuilder, values: Values, frames: Link, where: Link, vae: Link) -> Added:
-    clip = builder.add("CLIPLoader", clip_name="umt5_xxl_fp8_e4m3fn_scaled.safetensors", type="wan")[0]
-    pair = parts.encoded(builder, clip, values)
-    pictures = {"reference_image": parts.picture(builder, values.images[0])} if values.images else {}
-    return builder.add(
-        "WanVaceToVideo",
-        positive=pair[0],
-        negative=pair[1],
-        vae=vae,
-        width=values.width,
-        height=values.height,
-        length=values.frames,
-        batch_size=1,
-        strength=values.strength,
-        control_video=frames,
-        control_masks=where,
-        **pictures,
-    )
 
 
 def _in_two_stages(builder: GraphBuilder, values: Values, vace: Added) -> Link:

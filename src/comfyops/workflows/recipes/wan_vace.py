@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from comfyops.workflows.capabilities import Capability as C
-from comfyops.workflows.graph import Graph, GraphBuilder, Link
+from comfyops.workflows.graph import Added, Graph, GraphBuilder, Link
 from comfyops.workflows.lengths import WAN, WAN_SIZE
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.recipes import parts
@@ -34,11 +34,20 @@ def _made(builder: GraphBuilder, values: Values, frames: Link, where: Link, fast
     for lora in (_CAUSVID, *values.loras) if fast else values.loras:
         model = builder.add("LoraLoaderModelOnly", model=model, lora_name=lora.name, strength_model=lora.strength)[0]
     model = builder.add("ModelSamplingSD3", model=model, shift=5.0)[0]
-    clip = builder.add("CLIPLoader", clip_name="umt5_xxl_fp8_e4m3fn_scaled.safetensors", type="wan")[0]
     vae = builder.add("VAELoader", vae_name="wan_2.1_vae.safetensors")[0]
+    vace = conditioned(builder, values, frames, where, vae)
+    whole = replace(values, strength=None)
+    samples = parts.sampled(builder, whole, model, (vace[0], vace[1]), vace[2], sampler="uni_pc", scheduler="simple")
+    trimmed = builder.add("TrimVideoLatent", samples=samples, trim_amount=vace[3])[0]
+    return builder.add("VAEDecode", samples=trimmed, vae=vae)[0]
+
+
+def conditioned(builder: GraphBuilder, values: Values, frames: Link, where: Link, vae: Link) -> Added:
+    """What VACE is guided by: prompts, the video, its masks, a reference picture if there is one."""
+    clip = builder.add("CLIPLoader", clip_name="umt5_xxl_fp8_e4m3fn_scaled.safetensors", type="wan")[0]
     pair = parts.encoded(builder, clip, values)
     pictures = {"reference_image": parts.picture(builder, values.images[0])} if values.images else {}
-    vace = builder.add(
+    return builder.add(
         "WanVaceToVideo",
         positive=pair[0],
         negative=pair[1],
@@ -52,10 +61,6 @@ def _made(builder: GraphBuilder, values: Values, frames: Link, where: Link, fast
         control_masks=where,
         **pictures,
     )
-    whole = replace(values, strength=None)
-    samples = parts.sampled(builder, whole, model, (vace[0], vace[1]), vace[2], sampler="uni_pc", scheduler="simple")
-    trimmed = builder.add("TrimVideoLatent", samples=samples, trim_amount=vace[3])[0]
-    return builder.add("VAEDecode", samples=trimmed, vae=vae)[0]
 
 
 _FULL = Recipe(
