@@ -1,0 +1,1 @@
+"""Durable jobs: accepted once, finished once in effect, on one machine or a fleet."""
