@@ -36,6 +36,17 @@
      │   ├─ StalledError           no progress: its worker is dead or hangs
      │   ├─ WaitTimeoutError       it takes longer than we were told to wait
      │   └─ OutputGoneError        history names a file that is no longer there
+     ├─ QueueError                 the durable queue, or a job of it
+     │   ├─ DatabaseError          its database cannot be used
+     │   ├─ DispatcherTakenError   another dispatcher has this name, or this database
+     │   ├─ UnknownJobError        no job, batch or output of this id
+     │   ├─ JobStateError          a job is not in a state for this
+     │   ├─ DuplicateKeyError      an idempotency key was used for another request
+     │   ├─ QueueFullError         somebody has too many waiting jobs; carries the seconds to wait
+     │   ├─ NoBackendError         no backend could ever run the job; carries the reasons
+     │   ├─ DependencyError        another job that this one needs did not make what it should
+     │   ├─ UnknownBackendError    no backend of this name
+     │   └─ ScheduleError          a schedule that cannot be, or of this name is none
      ├─ ModelError                 a model file cannot be had, or is not what it should be
      │   ├─ DownloadError          no source gave the file
      │   ├─ IntegrityError         its bytes are not those that were promised
@@ -321,6 +332,82 @@ class OutputGoneError(BackendError):
 
     code = "output_gone"
     hint = "The result came from the server's cache; run it again with another seed or file name prefix."
+
+
+class QueueError(ComfyOpsError):
+    """The durable queue, or a job of it."""
+
+    code = "queue"
+
+
+class DatabaseError(QueueError):
+    """The database of the queue cannot be used."""
+
+    code = "database"
+    hint = "Check the address in COMFYOPS_DATABASE, and that its server runs."
+
+
+class DispatcherTakenError(QueueError):
+    """Another dispatcher that lives has this name, or has this SQLite database for itself."""
+
+    code = "dispatcher_taken"
+    hint = "Give each dispatcher its own --name; for more than one on a database take PostgreSQL."
+
+
+class UnknownJobError(QueueError):
+    """There is no job, batch or output of this id, or it is somebody else's."""
+
+    code = "unknown_job"
+    hint = "List them with `comfyops jobs ls`."
+
+
+class JobStateError(QueueError):
+    """A job is not in a state in which this could be done; `facts["state"]` is the state it is in."""
+
+    code = "job_state"
+    hint = "Look at it with `comfyops jobs show ID`."
+
+
+class DuplicateKeyError(QueueError):
+    """An idempotency key was used before, for another request."""
+
+    code = "idempotency_key_reused"
+    hint = "Take a new key for each request; the same key only for the same request again."
+
+
+class QueueFullError(QueueError):
+    """Too many jobs of one owner wait; `facts["retry_after"]` is in seconds."""
+
+    code = "queue_full"
+    hint = "Wait until some of your jobs have run, then submit again."
+
+
+class NoBackendError(QueueError):
+    """No backend could ever run the job; `facts["reasons"]` says why for each."""
+
+    code = "no_backend"
+    hint = "See what each backend offers with `comfyops backends ls`; add one that has what the job needs."
+
+
+class DependencyError(QueueError):
+    """Another job did not make the output that this one takes."""
+
+    code = "dependency"
+    hint = "Look at the other job with `comfyops jobs show ID`."
+
+
+class UnknownBackendError(QueueError):
+    """There is no backend of this name."""
+
+    code = "unknown_backend"
+    hint = "List them with `comfyops backends ls`."
+
+
+class ScheduleError(QueueError):
+    """A schedule that cannot be, or there is none of this name."""
+
+    code = "schedule"
+    hint = "Write it as cron does: minute hour day month weekday."
 
 
 class ModelError(ComfyOpsError):
