@@ -7,7 +7,9 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from comfyops.auth import scopes
@@ -20,6 +22,7 @@ from comfyops.gateway.door import Door, Record
 from comfyops.gateway.exchange import ClientGoneError, Exchange, Receive, Scope, Send
 from comfyops.gateway.limits import Rates
 from comfyops.gateway.local import Local
+from comfyops.gateway.mounts import ASGIApp, Mounts, Visit
 from comfyops.gateway.own import Own
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.refusal import RefusedError
@@ -36,10 +39,25 @@ _QUIET = ("GET", "HEAD", "OPTIONS")
 Handler = Callable[[Exchange, Own, Server], Awaitable[None]]
 
 
+class _Open(Protocol):
+    """What stays open for somebody, and ends when he may no longer be here."""
+
+    def end(self) -> None:
+        """End it."""
+        ...
+
+
 class Gateway:
     """The application. `start` and `stop` frame its life; in between it serves requests."""
 
-    def __init__(self, settings: GatewaySettings, authenticator: Authenticator, owners: Owners, record: Record) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        authenticator: Authenticator,
+        owners: Owners,
+        record: Record,
+        mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
+    ) -> None:
         self.settings = settings
         self.servers = [Server(address, settings.limits) for address in settings.backends]
         self.sockets = Sockets(settings.limits, owners)
@@ -48,9 +66,10 @@ class Gateway:
         self._record = record
         self._door = Door(settings, authenticator)
         self._local = Local(authenticator, record, self.servers)
+        self._mounts = Mounts(mounts)
         self._submitting = Submitting(settings, owners)
         self._rates = Rates(settings.limits.requests_per_second, settings.limits.requests_burst)
-        self._holders: dict[Relay, Principal] = {}
+        self._holders: dict[_Open, Principal | None] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -65,6 +84,8 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for held in tuple(self._holders):
+            held.end()
         await self.sockets.close()
         for server in self.servers:
             server.close()
@@ -72,14 +93,18 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI asks for it."""
         if scope["type"] == "http":
-            await self._http(Exchange(scope, receive, send, self.settings.limits))
+            await self._http(Exchange(scope, receive, send, self.settings.limits), receive, send)
         elif scope["type"] == "websocket":
             await self._websocket(Exchange(scope, receive, send, self.settings.limits), receive, send)
 
-    async def _http(self, exchange: Exchange) -> None:
+    async def _http(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         try:
             shown = await self._door.enter(exchange)
-            await self._serve(exchange, shown)
+            mounted = self._mounts.find(exchange.path)
+            if mounted is not None and not (exchange.method == "OPTIONS" and exchange.cors):
+                await self._visit(exchange, Visit(exchange, receive, send), *mounted)
+            else:
+                await self._serve(exchange, shown)
         except RefusedError as refused:
             await self._refuse(exchange, refused)
         except BackendError as error:
@@ -125,6 +150,16 @@ class Gateway:
         if principal is None or exchange.path.startswith(("/auth", "/audit", "/ops", "/metrics", "/health")):
             raise RefusedError(404, "not_found", "There is no such thing here.")
         await self._pass(exchange, principal)
+
+    async def _visit(self, exchange: Exchange, visit: Visit, path: str, app: ASGIApp) -> None:
+        self._limit(exchange)
+        if exchange.method not in _QUIET:
+            self._note(exchange, allowed=True, reason="")
+        self._holders[visit] = exchange.principal
+        try:
+            await visit.serve(app, path)
+        finally:
+            self._holders.pop(visit, None)
 
     async def _pass(self, exchange: Exchange, principal: Principal) -> None:
         server = self._server(principal)
@@ -198,9 +233,9 @@ class Gateway:
         while True:
             with contextlib.suppress(StorageError):
                 async for change in self._authenticator.subscribe_revocations():
-                    for relay, principal in tuple(self._holders.items()):
-                        if change.concerns(principal):
-                            relay.end()
+                    for held, principal in tuple(self._holders.items()):
+                        if principal is not None and change.concerns(principal):
+                            held.end()
             await asyncio.sleep(1)
 
 

@@ -76,7 +76,7 @@ class Exchange:
 
     async def stream(self, limit: int) -> AsyncIterator[bytes]:
         """The body in pieces. Raises RefusedError where it is too long or too slow, ClientGoneError."""
-        self._check_length(limit)
+        self.check_length(limit)
         size, more = 0, True
         while more:
             try:
@@ -97,7 +97,8 @@ class Exchange:
         """The whole body. Raises RefusedError, ClientGoneError."""
         return b"".join([part async for part in self.stream(limit)])
 
-    def _check_length(self, limit: int) -> None:
+    def check_length(self, limit: int) -> None:
+        """Refuse a body that is announced as too long, or comes compressed. Raises RefusedError."""
         if self.first(b"content-encoding") not in (b"", b"identity"):
             raise RefusedError(415, "encoded_body", "Bodies are taken as they are, not compressed.")
         length = self.first(b"content-length")
@@ -134,7 +135,7 @@ class Exchange:
         if body is not None:
             headers = [pair for pair in headers if pair[0] != b"content-length"]
         elif self.has_body:
-            self._check_length(self.limits.upload_bytes)
+            self.check_length(self.limits.upload_bytes)
             stream = self.stream(self.limits.upload_bytes)
         return await upstream.send(self.method, target or self.target, headers, body if body is not None else stream)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from comfyops.auth.audit import AuditLog
 from comfyops.auth.audit_store import AuditStore
@@ -14,6 +15,7 @@ from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
 from comfyops.gateway.app import Gateway
 from comfyops.gateway.listener import listening
+from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.settings import GatewaySettings
 
@@ -32,8 +34,16 @@ class Listen:
 
 
 @asynccontextmanager
-async def serving(settings: GatewaySettings, auth: AuthSettings, home: Path, listen: Listen) -> AsyncIterator[str]:
+async def serving(
+    settings: GatewaySettings,
+    auth: AuthSettings,
+    home: Path,
+    listen: Listen,
+    mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
+) -> AsyncIterator[str]:
     """Serve while the block runs; gives the address. Accounts, record and owners are kept in `home`.
+
+    `mounts` are applications by the prefix of their paths, such as "/ops"; who reaches them was let in.
 
     Raises StorageError, PortInUseError and UsageError.
     """
@@ -46,7 +56,7 @@ async def serving(settings: GatewaySettings, auth: AuthSettings, home: Path, lis
         stack.callback(authenticator.close)
         owners = Owners(home.expanduser() / OWNERS)
         stack.callback(owners.close)
-        gateway = Gateway(settings, authenticator, owners, audit.record)
+        gateway = Gateway(settings, authenticator, owners, audit.record, mounts)
         files = (str(file) if file else None for file in (listen.certificate, listen.key))
         certificate, key = files
         async with listening(gateway, listen.host, listen.port, certificate=certificate, key=key) as url:

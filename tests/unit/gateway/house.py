@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
 from comfyops.gateway.app import Gateway
 from comfyops.gateway.listener import listening
+from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.settings import BackendAddress, GatewaySettings
 from comfyops.simulator import Simulator, SimulatorSettings
@@ -105,7 +107,7 @@ def add_token(store: Store, name: str, role: str) -> str:
 async def house(
     folder: Path, *, simulated: SimulatorSettings | None = None, backend: str | None = None, **options: Any
 ) -> AsyncIterator[House]:
-    """A gateway before a simulated server (or the one at `backend`); `options` are fields of its settings."""
+    """A gateway before a simulated server (or the one at `backend`); `options`: settings, `mounts`."""
     async with Simulator(simulated or SimulatorSettings(port=0, faithful_poison=True)) as simulator:
         address = backend or simulator.url
         async with (
@@ -117,13 +119,17 @@ async def house(
 
 @asynccontextmanager
 async def gateway_to(
-    folder: Path, backends: tuple[BackendAddress, ...], auth: Callable[[], AuthSettings] | None = None, **options: Any
+    folder: Path,
+    backends: tuple[BackendAddress, ...],
+    auth: Callable[[], AuthSettings] | None = None,
+    mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
+    **options: Any,
 ) -> AsyncIterator[tuple[str, Gateway, Store, Ledger]]:
     """A gateway before these servers."""
     store, ledger = Store.at_home(folder), Ledger()
     settings = auth() if auth else AuthSettings(bcrypt_rounds=ROUNDS)
     authenticator, owners = Authenticator(store, settings), Owners(folder / "gateway.db")
-    gateway = Gateway(GatewaySettings(backends, **options), authenticator, owners, ledger)
+    gateway = Gateway(GatewaySettings(backends, **options), authenticator, owners, ledger, mounts)
     try:
         async with listening(gateway, "127.0.0.1", 0) as url:
             yield url, gateway, store, ledger
