@@ -11,6 +11,10 @@ from typing import Any
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, Any]:
+    return NOTHING
+
+
 class JobState(StrEnum):
     """Where a job is. It moves waiting -> bound -> running -> storing -> done; see `transitions` for all moves."""
 
@@ -65,7 +69,7 @@ class JobError:
     class_type: str = ""
     exception_type: str = ""
     permanent: bool = True
-    details: Mapping[str, Any] = field(default=NOTHING)
+    details: Mapping[str, Any] = field(default_factory=_nothing)
 
     def as_dict(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -132,7 +136,7 @@ class Job:
     progress: Progress | None = None
     outputs_count: int = 0
     graph: Mapping[str, Any] | None = None
-    extra_data: Mapping[str, Any] = field(default=NOTHING)
+    extra_data: Mapping[str, Any] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ class Submission:
     batch: str | None = None
     webhook_url: str = ""
     client_id: str = ""
-    extra_data: Mapping[str, Any] = field(default=NOTHING)
+    extra_data: Mapping[str, Any] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,7 @@ class JobEvent:
     seq: int
     type: str
     at: float
-    data: Mapping[str, Any] = field(default=NOTHING)
+    data: Mapping[str, Any] = field(default_factory=_nothing)
     blob: bytes = field(default=b"", repr=False)
 
 
