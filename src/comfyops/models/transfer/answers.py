@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from comfyops.errors import ComfyOpsError, DownloadError, GatedModelError, UntrustedSourceError
-from comfyops.models.transfer.pacing import retry_after
+from comfyops.models.transfer.pacing import Trouble, retry_after
 from comfyops.models.transfer.ranges import Range
 
 Kind = Literal["done", "again", "busy", "expired", "moved", "changed", "whole", "refused"]
@@ -25,7 +25,7 @@ class Outcome:
     """What became of an attempt.
 
     done     the range is written
-    again    it failed; `reason` says how
+    again    it failed; `reason` says how, `trouble` where no answer came at all
     busy     the server wants to be left alone for `wait` seconds
     expired  the signed address is no longer valid: ask the source for a new one
     moved    the bytes are at `location`
@@ -39,6 +39,7 @@ class Outcome:
     wait: float | None = None
     location: str = ""
     error: ComfyOpsError | None = None
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from statistics import median
 
 from comfyops.models.transfer.answers import Answer, Outcome, judge, untrusted_certificate
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connection, Connections, origin
-from comfyops.models.transfer.pacing import RateLimit
+from comfyops.models.transfer.pacing import ConnectTimeoutError, RateLimit, Trouble, trouble_of
 from comfyops.models.transfer.ranges import Range, Segment, segment_length
 from comfyops.models.transfer.request import TransferSettings
 from comfyops.models.transfer.source import authorization
@@ -40,15 +40,19 @@ class Fetcher:
         work.active.add(connection)
         try:
             return self._fetch(work, segment, connection)
+        except ConnectTimeoutError as error:
+            return Outcome("again", str(error), trouble=Trouble.SILENT)
         except TimeoutError:
             connection.close()
-            return Outcome("again", f"nothing came for {self._settings.stall_timeout:g} s")
+            reason = f"nothing came for {self._settings.stall_timeout:g} s"
+            return Outcome("again", reason, trouble=Trouble.BROKEN)
         except ssl.SSLCertVerificationError as error:
             connection.close()
             return Outcome("refused", error=untrusted_certificate(work.location, error))
         except NETWORK_ERRORS as error:
             connection.close()
-            return Outcome("again", f"the connection broke ({str(error) or type(error).__name__})")
+            reason = f"the connection broke ({str(error) or type(error).__name__})"
+            return Outcome("again", reason, trouble=trouble_of(error))
         finally:
             work.active.discard(connection)
             work.rates.pop(threading.get_ident(), None)

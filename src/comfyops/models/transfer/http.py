@@ -16,9 +16,10 @@ from urllib.parse import quote, urlsplit
 
 from comfyops.errors import UntrustedSourceError
 from comfyops.models.transfer.answers import Answer, shown
+from comfyops.models.transfer.pacing import ConnectTimeoutError
 from comfyops.models.transfer.request import TransferSettings
 
-_CONNECT_TIMEOUT = 10.0
+_CONNECT_TIMEOUT = 5.0
 _SAFE = "%/:=&?~#+!$,;'@()*[]|"
 _GATHER = 0.05  # seconds for which small pieces are gathered before they are written
 
@@ -120,11 +121,20 @@ class Connection:
     def _send(self, method: str, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         parts = urlsplit(url)
         target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
+        if self._http.sock is None:
+            self._connect()
         self._http.request(method, target, headers={"Accept-Encoding": "identity", **headers})
         if self._http.sock is not None:
             self._http.sock.settimeout(self._stall)
             self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._http.getresponse()
+
+    def _connect(self) -> None:
+        try:
+            self._http.connect()
+        except TimeoutError as error:
+            self.close()
+            raise ConnectTimeoutError(f"no connection within {self._http.timeout:g} s") from error
 
     def read(self, view: memoryview) -> int:
         """Read some of the body into `view`: what comes within a moment, at most what fits; 0 at its end.

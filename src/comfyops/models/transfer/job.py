@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urljoin
 
 from comfyops.errors import (
@@ -26,7 +25,7 @@ from comfyops.models.transfer.hasher import FrontierHash
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connections, origin
 from comfyops.models.transfer.lanes import Lanes
 from comfyops.models.transfer.locks import locked
-from comfyops.models.transfer.pacing import Patience
+from comfyops.models.transfer.pacing import Patience, longest_wait, trouble_of
 from comfyops.models.transfer.partial import Partial, Places, places
 from comfyops.models.transfer.progress import Meter
 from comfyops.models.transfer.ranges import Ranges, total
@@ -37,8 +36,6 @@ from comfyops.support.files import storage_error
 
 _HASH_STEP = 32 * MIB  # hashed before the journal is looked at again
 _POLL = 0.02
-_NOBODY = (ConnectionRefusedError, socket.gaierror)
-_UNREACHED = 3  # attempts, before anything was begun: offline should be said soon
 
 
 class Job:
@@ -105,25 +102,29 @@ class Job:
         self.meter.present = lambda: count
 
     def _from_any_source(self) -> str:
-        """The sources in turn; those that sent wrong bytes or changed in the middle once more."""
+        """The sources in turn; those that sent wrong bytes, changed in the middle or were troubled once more.
+
+        While others are left, a source in trouble is given up soon; in the last round it gets all patience.
+        """
         problems: list[tuple[str, ModelError]] = []
         urls = self.request.urls
-        for _ in range(max(1, self._settings.full_attempts)):
+        rounds = max(1, self._settings.full_attempts)
+        for number in range(rounds):
             again = []
             for url in urls:
                 try:
-                    return self._from(url)
+                    return self._from(url, patient=len(self.request.urls) == 1 or number == rounds - 1)
                 except DownloadCancelledError:
                     raise
                 except ModelError as error:
                     problems.append((shown(url), error))
-                    if isinstance(error, IntegrityError) or error.facts.get("in_the_middle"):
+                    if isinstance(error, IntegrityError) or error.facts.keys() & {"in_the_middle", "again"}:
                         again.append(url)
             urls = tuple(again)
         raise _summary(self.request.name, problems)
 
-    def _from(self, url: str) -> str:
-        patience = Patience(self._settings.attempts)
+    def _from(self, url: str, *, patient: bool) -> str:
+        patience = Patience(self._settings.attempts, patient=patient)
         source = self._resolve(url, patience)
         size = self._agreed_size(source)
         sha256 = self.request.sha256 or source.sha256
@@ -179,28 +180,37 @@ class Job:
 
     def _resolve(self, url: str, patience: Patience) -> Source:
         """Ask the source what it has, with patience. Raises ModelError."""
-        host = origin(url).name
+        host, hosts = origin(url).name, self._lanes.hosts
+        if (reason := hosts.dead(host)) is not None:
+            raise _gave_up(url, reason)
         while True:
-            self._wait(self._lanes.hosts.wait(host))
+            self._wait(hosts.wait(host))
             began = time.monotonic()
-            try:
-                answer = self._resolver.resolve(url)
-            except NETWORK_ERRORS as error:
-                self._connections.close()
-                if isinstance(error, ssl.SSLCertVerificationError):
-                    raise untrusted_certificate(url, error) from error
-                if self.work is None and patience.failures >= _UNREACHED and isinstance(error, _NOBODY):
-                    raise _gave_up(url, str(error)) from error
-                answer = Outcome("again", str(error) or type(error).__name__)
+            answer = self._ask(url)
             if isinstance(answer, Source):
                 return answer
             if answer.error is not None:
                 raise answer.error
-            pause = patience.failed(began)
+            reached = hosts.reached(host)
+            pause = patience.failed(began, answer.trouble, reached=reached)
             wait = max(pause or 0.0, answer.wait or 0.0)
-            if pause is None or wait > self._settings.longest_hold:
-                raise _gave_up(url, answer.reason)
-            self._lanes.hosts.hold(host, wait)
+            if pause is None or wait > longest_wait(self._settings.longest_hold, patient=patience.patient):
+                if not reached:
+                    hosts.lost(host, answer.reason)
+                raise _gave_up(url, answer.reason, again=reached and not patience.patient)
+            hosts.hold(host, wait)
+
+    def _ask(self, url: str) -> Source | Outcome:
+        """Ask the source once. Raises UntrustedSourceError."""
+        try:
+            answer = self._resolver.resolve(url)
+        except NETWORK_ERRORS as error:
+            self._connections.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise untrusted_certificate(url, error) from error
+            return Outcome("again", str(error) or type(error).__name__, trouble=trouble_of(error))
+        self._lanes.hosts.answered(origin(url).name)
+        return answer
 
     def _wait(self, seconds: float) -> None:
         if self.cancelled.wait(seconds):
@@ -274,7 +284,7 @@ class Job:
         if verdict.error is not None:
             raise verdict.error
         if verdict.kind != "changed":
-            raise _gave_up(work.source.url, verdict.reason)
+            raise _gave_up(work.source.url, verdict.reason, again=not work.patience.patient)
         raise UpstreamChangedError(
             f"{shown(work.source.url)} changed while it was fetched: {verdict.reason}.", in_the_middle=True
         )
@@ -304,8 +314,10 @@ def identity(sha256: str | None, url: str) -> str:
     return sha256 or "url:" + hashlib.sha256(url.encode()).hexdigest()
 
 
-def _gave_up(url: str, reason: str) -> DownloadError:
-    return DownloadError(f"{shown(url)} could not be fetched: {reason}.", url=shown(url), reason=reason)
+def _gave_up(url: str, reason: str, *, again: bool = False) -> DownloadError:
+    """The error for a source that is left; with `again` it is worth another try when the other sources failed too."""
+    facts: dict[str, Any] = {"again": True} if again else {}
+    return DownloadError(f"{shown(url)} could not be fetched: {reason}.", url=shown(url), reason=reason, **facts)
 
 
 def _summary(name: str, problems: list[tuple[str, ModelError]]) -> ModelError:

@@ -11,7 +11,7 @@ from comfyops.errors import InternalError
 from comfyops.models.transfer.answers import Outcome, shown
 from comfyops.models.transfer.fetching import Fetcher
 from comfyops.models.transfer.http import Connections, Tls
-from comfyops.models.transfer.pacing import Hosts, RateLimit
+from comfyops.models.transfer.pacing import Hosts, RateLimit, longest_wait
 from comfyops.models.transfer.ranges import Segment
 from comfyops.models.transfer.request import TransferSettings
 from comfyops.models.transfer.work import Work
@@ -113,6 +113,8 @@ class Lanes:
         with self._changed:
             work.connections -= 1
             work.ranges.give_back(segment)
+            if outcome.trouble is None or segment.position > segment.start:
+                self.hosts.answered(work.host)
             broke_on_the_way = outcome.kind == "again" and segment.position > segment.start
             if not work.stop.is_set() and not broke_on_the_way:
                 self._judge(work, outcome, began)
@@ -134,7 +136,7 @@ class Lanes:
     def _failed(self, work: Work, outcome: Outcome, began: float) -> None:
         if outcome.kind in ("expired", "moved"):
             work.blocked, work.moved_to = True, outcome.location
-        pause = work.patience.failed(began)
+        pause = work.patience.failed(began, outcome.trouble, reached=self.hosts.reached(work.host))
         if pause is None:
             work.end(Outcome("again", outcome.reason))
         elif outcome.kind == "busy":
@@ -144,7 +146,7 @@ class Lanes:
 
     def _leave_alone(self, work: Work, outcome: Outcome, pause: float) -> None:
         wait = max(pause, _BUSY_WAIT if outcome.wait is None else outcome.wait)
-        if wait > self._settings.longest_hold:
+        if wait > longest_wait(self._settings.longest_hold, patient=work.patience.patient):
             work.end(Outcome("again", f"{outcome.reason}: {shown(work.location)} wants {wait:.0f} s of peace"))
         else:
             self.hosts.busy(work.host, wait)

@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
+import errno
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 8.0
+_NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
+_DEAD_FOR = 10.0  # seconds for which a host that nobody could reach is not tried by other files
+_IMPATIENT = 2  # failures in a row of a source that answers, while others are left to try
+_BRIEFLY = 2.0  # seconds that are waited for a busy source, while others are left to try
+
+
+class ConnectTimeoutError(TimeoutError):
+    """No connection came about in time."""
+
+
+class Trouble(StrEnum):
+    """How an attempt broke before an answer came."""
+
+    NOBODY = "nobody"
+    """The connection was refused, there is no way to the host, or its name does not resolve."""
+    SILENT = "silent"
+    """No connection within the timeout."""
+    BROKEN = "broken"
+    """It was connected, and broke."""
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """What kind of trouble an error of the network is."""
+    if isinstance(error, ConnectTimeoutError):
+        return Trouble.SILENT
+    if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno in _NO_WAY):
+        return Trouble.NOBODY
+    return Trouble.BROKEN
+
+
+def tries(trouble: Trouble | None, attempts: int, *, reached: bool, patient: bool) -> int:
+    """How many failures in a row of a source are put up with, before it is given up for now.
+
+    `trouble` is None where the server answered, badly. A host that was never `reached` (no answer of it was ever seen)
+    is given up soon, so that mirrors get their turn and being offline is told in a few seconds; one that answered
+    before gets all `attempts`, unless the caller is not `patient` because other sources are left to try first.
+    """
+    if reached:
+        return attempts if patient else min(attempts, _IMPATIENT)
+    if trouble is Trouble.SILENT or not patient:
+        return 0
+    return min(attempts, 2 if trouble is Trouble.NOBODY else 3)
+
+
+def longest_wait(longest_hold: float, *, patient: bool) -> float:
+    """Seconds of Retry-After that are waited for."""
+    return longest_hold if patient else min(longest_hold, _BRIEFLY)
 
 
 def delay(failures: int, jitter: Callable[[], float] = random.random) -> float:
@@ -45,10 +95,14 @@ def _date(text: str | None) -> float | None:
 
 
 class Patience:
-    """Failures in a row of one source. Failures of connections that began before the last one counted are one event."""
+    """Failures in a row of one source. Failures of connections that began before the last one counted are one event.
 
-    def __init__(self, attempts: int) -> None:
+    It is `patient` where no other source is left to try, or bytes have come.
+    """
+
+    def __init__(self, attempts: int, *, patient: bool = True) -> None:
         self.attempts = attempts
+        self.patient = patient
         self.failures = 0
         self._last = float("-inf")
         self._lock = threading.Lock()
@@ -56,23 +110,47 @@ class Patience:
     def progressed(self) -> None:
         """Bytes came: all is forgiven."""
         self.failures = 0
+        self.patient = True
 
-    def failed(self, began: float) -> float | None:
-        """Count a failure of what began then (monotonic); seconds to wait before the next, None where it is enough."""
+    def failed(self, began: float, trouble: Trouble | None = None, *, reached: bool = True) -> float | None:
+        """Count a failure of what began then (monotonic); seconds to wait before the next, None where it is enough.
+
+        `trouble` and `reached` are those of `tries`.
+        """
         with self._lock:
             if began >= self._last:
                 self.failures += 1
                 self._last = time.monotonic()
-            return None if self.failures > self.attempts else delay(max(1, self.failures))
+            most = tries(trouble, self.attempts, reached=reached, patient=self.patient)
+            return None if self.failures > most else delay(max(1, self.failures))
 
 
 class Hosts:
-    """Per host: until when it is left alone, and how many connections it puts up with."""
+    """Per host: whether it was ever reached, until when it is left alone, how many connections it puts up with."""
 
     def __init__(self, connections: int) -> None:
         self._connections = connections
         self._until: dict[str, float] = {}
         self._limits: dict[str, float] = {}
+        self._answered: set[str] = set()
+        self._dead: dict[str, tuple[float, str]] = {}
+
+    def answered(self, host: str) -> None:
+        """It gave an answer, whatever answer."""
+        self._answered.add(host)
+
+    def reached(self, host: str) -> bool:
+        """Whether it ever gave an answer."""
+        return host in self._answered
+
+    def lost(self, host: str, reason: str) -> None:
+        """It could not be reached at all; other files need not find that out for themselves."""
+        self._dead[host] = (time.monotonic() + _DEAD_FOR, reason)
+
+    def dead(self, host: str) -> str | None:
+        """Why it cannot be reached, where that was found out a moment ago; else None."""
+        until, reason = self._dead.get(host, (0.0, ""))
+        return reason if not self.reached(host) and time.monotonic() < until else None
 
     def hold(self, host: str, seconds: float) -> None:
         """Nothing is asked of the host for so long."""

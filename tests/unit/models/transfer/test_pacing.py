@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import http.client
+import socket
 import time
 
-from comfyops.models.transfer.pacing import Hosts, Patience, RateLimit, delay, retry_after
+import pytest
+
+from comfyops.models.transfer.pacing import (
+    ConnectTimeoutError,
+    Hosts,
+    Patience,
+    RateLimit,
+    Trouble,
+    delay,
+    longest_wait,
+    retry_after,
+    tries,
+    trouble_of,
+)
 
 
 def test_delays_double_up_to_a_limit_and_are_spread() -> None:
@@ -52,3 +68,52 @@ def test_a_cap_asks_to_wait_as_long_as_the_bytes_take() -> None:
     waits = [limit.spend(100_000) for _ in range(5)]
     assert 0.4 <= waits[-1] <= 0.5 and waits == sorted(waits)
     assert RateLimit(None).spend(10**12) == 0.0 and RateLimit(None).block is None
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reached", "patient", "most"),
+    [
+        (Trouble.NOBODY, False, False, 0),
+        (Trouble.SILENT, False, False, 0),
+        (Trouble.BROKEN, False, False, 0),
+        (Trouble.NOBODY, False, True, 2),
+        (Trouble.SILENT, False, True, 0),
+        (Trouble.BROKEN, False, True, 3),
+        (Trouble.NOBODY, True, False, 2),
+        (Trouble.NOBODY, True, True, 8),
+        (Trouble.SILENT, True, True, 8),
+        (None, True, True, 8),
+        (None, True, False, 2),
+    ],
+)
+def test_a_host_that_was_never_reached_is_given_up_soon(
+    trouble: Trouble | None, reached: bool, patient: bool, most: int
+) -> None:
+    assert tries(trouble, 8, reached=reached, patient=patient) == most
+    assert tries(trouble, 1, reached=reached, patient=patient) <= 1
+
+
+def test_troubles_are_told_apart() -> None:
+    assert trouble_of(ConnectionRefusedError(errno.ECONNREFUSED, "refused")) is Trouble.NOBODY
+    assert trouble_of(socket.gaierror(-2, "Name or service not known")) is Trouble.NOBODY
+    assert trouble_of(OSError(errno.EHOSTUNREACH, "No route to host")) is Trouble.NOBODY
+    assert trouble_of(ConnectTimeoutError("no connection")) is Trouble.SILENT
+    assert trouble_of(TimeoutError("read")) is Trouble.BROKEN
+    assert trouble_of(http.client.IncompleteRead(b"")) is Trouble.BROKEN
+
+
+def test_bytes_make_patient() -> None:
+    patience = Patience(8, patient=False)
+    assert patience.failed(0.0, Trouble.NOBODY, reached=False) is None
+    patience.progressed()
+    assert patience.failed(time.monotonic(), Trouble.NOBODY) is not None
+    assert longest_wait(300.0, patient=False) == 2.0 and longest_wait(300.0, patient=True) == 300.0
+
+
+def test_a_dead_host_is_remembered_until_it_answers() -> None:
+    hosts = Hosts(16)
+    assert hosts.dead("a") is None and not hosts.reached("a")
+    hosts.lost("a", "connection refused")
+    assert hosts.dead("a") == "connection refused" and hosts.dead("b") is None
+    hosts.answered("a")
+    assert hosts.dead("a") is None and hosts.reached("a")
