@@ -148,7 +148,7 @@ def _models(
     addresses = {(model.folder, _base(model.name)): model for model in stated.models}
     found: dict[tuple[str, str], tuple[list[str], bool | None]] = {}
     for node in graph:
-        for folder, name, installed in _files(node, types, stated):
+        for folder, name, installed in model_files(node, types, stated):
             found.setdefault((folder, name), ([], installed))[0].append(node.id)
     for (folder, name), (nodes, installed) in found.items():
         source = addresses.get((folder, _base(name))) or StatedModel(folder, name)
@@ -156,8 +156,8 @@ def _models(
         yield ModelNeed(folder, name, tuple(nodes), installed, size, source.url)
 
 
-def _files(node: Node, types: NodeTypes, stated: Stated) -> Iterator[tuple[str, str, bool | None]]:
-    """(folder, name, installed) of each model file that a node names."""
+def model_files(node: Node, types: NodeTypes, stated: Stated) -> Iterator[tuple[str, str, bool | None]]:
+    """(folder, name, installed) of each model file that a node names; installed is None where that is not known."""
     class_type = node.class_type or ""
     node_type = types.get(class_type)
     names = {model.name: model.folder for model in stated.models} if node_type is None else {}
