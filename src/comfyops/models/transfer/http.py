@@ -18,8 +18,11 @@ from comfyops.errors import UntrustedSourceError
 from comfyops.models.transfer.answers import Answer, shown
 from comfyops.models.transfer.pacing import ConnectTimeoutError
 from comfyops.models.transfer.request import TransferSettings
+from comfyops.support import proxies
 
 _CONNECT_TIMEOUT = 5.0
+_WEB = ("http", "https")
+_SCHEMES = (*_WEB, "s3", "gs", "az")  # the further ones are located (see request.py), never connected to
 _SAFE = "%/:=&?~#+!$,;'@()*[]|"
 _GATHER = 0.05  # seconds for which small pieces are gathered before they are written
 
@@ -44,12 +47,18 @@ class Origin:
         """As tokens are given for: "huggingface.co", "localhost:8080"."""
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """As an address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" if self.port is None else f"{self.scheme}://{host}:{self.port}"
+
 
 def origin(url: str) -> Origin:
-    """The origin of an address. Raises UntrustedSourceError where it is not one of http or https."""
+    """The origin of an address. Raises UntrustedSourceError where it is not one of http, https or object storage."""
     try:
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname:
+        if parts.scheme in _SCHEMES and parts.hostname:
             return Origin(parts.scheme, parts.hostname, parts.port)
     except ValueError:
         pass
@@ -69,6 +78,8 @@ class Connections:
     def to(self, url: str) -> Connection:
         """The connection to an address's host."""
         place = origin(url)
+        if place.scheme not in _WEB:
+            raise UntrustedSourceError(f"{shown(url)} is in object storage, and none is set up.")
         connection = self._open.pop(place, None) or Connection(place, self._settings, self._tls)
         while len(self._open) >= self.MOST:
             self._open.pop(next(iter(self._open))).close()
@@ -87,12 +98,9 @@ class Connection:
 
     def __init__(self, place: Origin, settings: TransferSettings, tls: Tls) -> None:
         timeout = min(_CONNECT_TIMEOUT, settings.stall_timeout)
-        if place.scheme == "https":
-            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                place.host, place.port, timeout=timeout, context=tls.context()
-            )
-        else:
-            self._http = http.client.HTTPConnection(place.host, place.port, timeout=timeout)
+        self._proxy = settings.proxies.of(place.url)
+        context = tls.context() if place.scheme == "https" else None
+        self._http = proxies.connection(place.url, self._proxy, timeout, context)
         self._stall = settings.stall_timeout
         self._left = 0
         self._response: http.client.HTTPResponse | None = None
@@ -123,7 +131,8 @@ class Connection:
         target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
         if self._http.sock is None:
             self._connect()
-        self._http.request(method, target, headers={"Accept-Encoding": "identity", **headers})
+        target, also = proxies.absolute(url, target, self._proxy)
+        self._http.request(method, target, headers={"Accept-Encoding": "identity", **headers, **also})
         if self._http.sock is not None:
             self._http.sock.settimeout(self._stall)
             self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from comfyops.errors import ComfyOpsError
+from comfyops.support import proxies
+
+if TYPE_CHECKING:
+    from comfyops.models.transfer.source import Source
 
 Status = Literal["queued", "downloading", "paused", "completed", "failed"]
 MIB = 1 << 20
@@ -18,6 +22,10 @@ def _any_address(_url: str) -> None:
 
 
 def _no_token(_host: str) -> str | None:
+    return None
+
+
+def _not_known(_url: str) -> Source | None:
     return None
 
 
@@ -57,6 +65,9 @@ class TransferSettings:
     lock_timeout   seconds to wait for another process that fetches the same file
     allow          raises UntrustedSourceError; asked for each address, redirects included
     token_for      the token for a host ("huggingface.co", "localhost:8080"), None for none; never follows a redirect
+    locate         where the file of an address is, for addresses that no web server is asked about (s3://...) and for
+                   those that were asked a moment ago; None: it is asked by HTTP. May raise a ModelError
+    proxies        what stands between this machine and the sources
     ca_file        certificates to trust besides the system's (PEM)
     """
 
@@ -72,6 +83,8 @@ class TransferSettings:
     lock_timeout: float = 24 * 3600.0
     allow: Callable[[str], None] = _any_address
     token_for: Callable[[str], str | None] = _no_token
+    locate: Callable[[str], Source | None] = _not_known
+    proxies: proxies.Proxies = proxies.NONE
     ca_file: Path | None = None
 
 

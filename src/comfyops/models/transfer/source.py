@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from comfyops.errors import DownloadError
@@ -21,7 +21,7 @@ class Source:
     """A file at a source. `location` is where the bytes are (a signed address, never logged); `etag` is theirs."""
 
     url: str
-    location: str
+    location: str = field(repr=False)
     size: int | None
     sha256: str | None = None
     etag: str | None = None
@@ -38,8 +38,11 @@ class Resolver:
     def resolve(self, url: str) -> Source | Outcome:
         """The source behind an address, or what its server said instead (busy, again, refused).
 
-        Raises UntrustedSourceError (an address on the way is not allowed) and what broken connections raise.
+        Raises UntrustedSourceError (an address on the way is not allowed), another ModelError of `locate`, and what
+        broken connections raise.
         """
+        if (found := self._settings.locate(url)) is not None:
+            return found
         home, here = origin(url), url
         known: dict[str, str] = {}
         for _ in range(_MOST_HOPS):
