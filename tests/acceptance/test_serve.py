@@ -81,6 +81,22 @@ def test_several_backends_share_the_people(tmp_path: Path, server: Server) -> No
         assert all(status(data["url"] + "/queue", token(tmp_path, f"t{number}")) == 200 for number in range(4))
 
 
+def test_a_listener_without_credentials_is_there_where_asked_for(tmp_path: Path, server: Server) -> None:
+    options = ("--open-listen", "127.0.0.1:0", "--open-owner", "studio")
+    with gateway(tmp_path, "--backend", server.url, *options) as (data, process):
+        assert status(data["url"] + "/queue") == 401 and status(data["opened"] + "/queue") == 200
+        done = stopped(process, signal.SIGTERM)
+    assert "needs no credential and acts as 'studio' (artist)" in done.err
+    with gateway(tmp_path, "--backend", server.url) as (data, _):
+        assert data["opened"] is None
+
+
+def test_an_administrator_needs_a_credential(tmp_path: Path, server: Server) -> None:
+    options = ("--open-listen", "127.0.0.1:0", "--open-role", "administrator")
+    with started("serve", "--home", tmp_path, "--backend", server.url, "--port", "0", *options) as process:
+        ended(process).failed_with("account", "administrator")
+
+
 def test_a_backend_that_does_not_answer_is_told_and_refused(tmp_path: Path) -> None:
     with gateway(tmp_path, "--backend", "http://127.0.0.1:9") as (data, _):
         assert status(data["url"] + "/health") == 503
@@ -95,6 +111,9 @@ def test_a_backend_that_does_not_answer_is_told_and_refused(tmp_path: Path) -> N
         (("--host", "no-such-host.invalid"), "no-such-host.invalid"),
         (("--deny-node", "artist"), "ROLE=CLASS"),
         (("--certificate", "none.pem"), "key"),
+        (("--open-listen", "0.0.0.0:8190"), "only this machine"),
+        (("--open-listen", "nowhere"), "unix:/path"),
+        (("--open-listen", "unix:/x", "--open-mode", "666"), "660"),
         (("--port", "99999"), "--port"),
     ],
 )

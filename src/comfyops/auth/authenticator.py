@@ -11,6 +11,7 @@ from comfyops.auth.principal import Principal
 from comfyops.auth.records import Change, SessionToken
 from comfyops.auth.session_check import SessionCheck
 from comfyops.auth.signing_in import SigningIn
+from comfyops.auth.standing import Standing
 from comfyops.auth.store import Store
 from comfyops.auth.watch import Watch
 from comfyops.config import AuthSettings
@@ -73,6 +74,10 @@ class Authenticator:
     def guest(self) -> Principal | None:
         """Who somebody without a credential is: nobody, unless guests are let in."""
         return _GUEST if self._settings.guest_mode else None
+
+    def standing(self, name: str, role: str) -> Standing:
+        """Whom a listener that asks for no credential lets in. It blocks. Raises AccountError."""
+        return Standing(self._store, self._watch, name, role)
 
     async def subscribe_revocations(self) -> AsyncIterator[Change]:
         """Each change from now on, at most half a second late, and each end of a token or session in use here.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["token", "user", "guest"]
+Kind = Literal["token", "user", "guest", "open"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Principal:
 
     `id` is the owner: it stays the same when a token is rotated, and is what jobs, files and history belong to.
     `token_id` says which credential was shown, and may be logged: the public part of the token, the public id of the
-    session (`ses_...`), "" for guests.
+    session (`ses_...`), "" for guests, "open" for who came by the listener that asks for none.
     """
 
     id: str

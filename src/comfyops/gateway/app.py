@@ -18,7 +18,7 @@ from comfyops.auth.principal import Principal
 from comfyops.errors import BackendError, StorageError
 from comfyops.gateway import browser, pages
 from comfyops.gateway.credentials import Credential
-from comfyops.gateway.door import Door, Record
+from comfyops.gateway.door import DOOR, Door, Record
 from comfyops.gateway.exchange import ClientGoneError, Exchange, Receive, Scope, Send
 from comfyops.gateway.limits import Rates
 from comfyops.gateway.local import Local
@@ -99,7 +99,7 @@ class Gateway:
 
     async def _http(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         try:
-            shown = await self._door.enter(exchange)
+            shown = await exchange.scope.get(DOOR, self._door).enter(exchange)
             mounted = self._mounts.find(exchange.path)
             if mounted is not None and not (exchange.method == "OPTIONS" and exchange.cors):
                 await self._visit(exchange, Visit(exchange, receive, send), *mounted)
@@ -199,7 +199,7 @@ class Gateway:
             await send(message)
 
         try:
-            await self._door.enter(exchange)
+            await exchange.scope.get(DOOR, self._door).enter(exchange)
             self._limit(exchange)
             principal = exchange.principal
             if principal is None or exchange.path != "/ws":

@@ -17,6 +17,9 @@ from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.settings import GatewaySettings
 
+DOOR = "comfyops.door"
+"""Key of an ASGI scope under which another door stands than the gateway's own."""
+
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _WRONG = RefusedError(401, "wrong_credential", "The credential is not right.")
 

@@ -1,20 +1,27 @@
-"""The gateway on a port."""
+"""The gateway on a port, and on a listener that asks for no credential."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import uvicorn
 
 from comfyops.errors import PortInUseError, UsageError
 from comfyops.gateway.app import Gateway
+from comfyops.gateway.connection import Connection
+from comfyops.gateway.mounts import ASGIApp
+from comfyops.gateway.opened import Opened
 
-_HEAD = 64 * 1024  # bytes of a request's head
+Ending = Callable[[], Awaitable[None]]
+
 _MESSAGE = 1024 * 1024  # bytes of one websocket message of a client
 
 
@@ -35,9 +42,59 @@ async def listening(
 
     Raises PortInUseError and UsageError where it cannot listen there.
     """
-    sock = _bound(host, port)
-    config = uvicorn.Config(
-        gateway,
+    async with AsyncExitStack() as stack:
+        sock = stack.enter_context(contextlib.closing(_bound(host, port)))
+        await gateway.start()
+        await stack.enter_async_context(_served(gateway, sock, gateway.stop, certificate, key))
+        yield f"{'https' if certificate else 'http'}://{_written(host, sock)}"
+
+
+@asynccontextmanager
+async def opened_listening(app: ASGIApp, where: Opened) -> AsyncIterator[str]:
+    """Serve where no credential is asked for, while the block runs; gives the address. Port 0 is any free one.
+
+    Raises PortInUseError and UsageError where it cannot listen there.
+    """
+    async with AsyncExitStack() as stack:
+        if isinstance(where.place, Path):
+            sock = stack.enter_context(contextlib.closing(_unix(where.place, where.mode)))
+            stack.callback(where.place.unlink, missing_ok=True)
+            address = f"unix:{where.place}"
+        else:
+            sock = stack.enter_context(contextlib.closing(_bound(*where.place)))
+            address = f"http://{_written(where.place[0], sock)}"
+        await stack.enter_async_context(_served(app, sock, _nothing))
+        yield address
+
+
+@asynccontextmanager
+async def _served(
+    app: ASGIApp, sock: socket.socket, ending: Ending, certificate: str | None = None, key: str | None = None
+) -> AsyncIterator[None]:
+    """`ending` lets go of what the application holds open, before the end of its connections is waited for."""
+    server = _Listener(_config(app, certificate, key))
+    task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
+    try:
+        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        if task.done():
+            task.result()
+            raise UsageError("The gateway cannot listen.")
+        yield
+    finally:
+        server.should_exit = True
+        await ending()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _nothing() -> None:
+    """What a second listener holds open ends with the gateway, or after uvicorn's patience."""
+
+
+def _config(app: ASGIApp, certificate: str | None, key: str | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         lifespan="off",
         log_config=None,
         log_level=logging.CRITICAL,
@@ -47,29 +104,16 @@ async def listening(
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=_MESSAGE,
-        h11_max_incomplete_event_size=_HEAD,
+        http=Connection,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
-    server = _Listener(config)
-    await gateway.start()
-    task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
-    try:
-        while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.01)
-        if task.done():
-            task.result()
-            raise UsageError("The gateway cannot listen.")
-        name = f"[{host}]" if ":" in host else host
-        yield f"{'https' if certificate else 'http'}://{name}:{sock.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await gateway.stop()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        sock.close()
+
+
+def _written(host: str, sock: socket.socket) -> str:
+    return f"{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -88,3 +132,37 @@ def _bound(host: str, port: int) -> socket.socket:
         raise PortInUseError(f"The gateway cannot listen on {host}:{port}: {error.strerror}.") from error
     sock.setblocking(False)
     return sock
+
+
+def _unix(path: Path, mode: int) -> socket.socket:
+    """A socket at a path, with its mode from the first moment on; one that a dead gateway left is replaced."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise UsageError("This system has no unix sockets.", hint="Listen on 127.0.0.1:PORT.")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _make_room(path)
+        os.fchmod(sock.fileno(), mode)
+        sock.bind(str(path))
+        path.chmod(mode)
+    except PortInUseError:
+        sock.close()
+        raise
+    except OSError as error:
+        sock.close()
+        raise UsageError(f"The gateway cannot listen at {path}: {error.strerror or error}.") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _make_room(path: Path) -> None:
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise PortInUseError(f"{path} is there already, and is no socket.", hint="Give another path.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+        try:
+            asked.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise PortInUseError(f"Somebody listens at {path} already.", hint="Stop it, or give another path.")

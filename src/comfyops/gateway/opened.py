@@ -17,12 +17,10 @@ from comfyops.auth.principal import Principal
 from comfyops.auth.standing import Standing
 from comfyops.errors import UsageError
 from comfyops.gateway.credentials import Credential
-from comfyops.gateway.door import Door
+from comfyops.gateway.door import DOOR, Door
 from comfyops.gateway.exchange import Exchange, Receive, Scope, Send
+from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.settings import GatewaySettings
-
-DOOR = "comfyops.door"
-"""Key of an ASGI scope under which another door stands than the gateway's own."""
 
 _MODES = ("600", "660")
 _FORMS = "Give 127.0.0.1:PORT, [::1]:PORT, or unix:/path/of/a/socket."
@@ -74,26 +72,21 @@ class OpenDoor(Door):
         super().__init__(strict, authenticator)
         self._standing = standing
 
-    async def enter(self, exchange: Exchange) -> Credential:
-        """As at the door proper; who shows nothing is the owner."""
-        shown = await super().enter(exchange)
-        exchange.address = exchange.address or "unix"
-        return shown
-
     async def _who(self, shown: Credential, address: str) -> Principal | None:
         if shown.kind == "none":
             return await self._standing()
         return await super()._who(shown, address)
 
+    def _find_place(self, exchange: Exchange) -> None:
+        super()._find_place(exchange)
+        exchange.address = exchange.address or "unix"
 
-class Through:
+
+def through(door: Door, gateway: ASGIApp) -> ASGIApp:
     """The gateway, entered by another door."""
 
-    def __init__(self, door: Door, gateway: object) -> None:
-        self._door = door
-        self._gateway = gateway
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[DOOR] = door
+        await gateway(scope, receive, send)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, as ASGI asks for it."""
-        scope[DOOR] = self._door
-        await self._gateway(scope, receive, send)  # type: ignore[operator]
+    return app

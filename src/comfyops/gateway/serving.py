@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,8 +14,9 @@ from comfyops.auth.authenticator import Authenticator
 from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
 from comfyops.gateway.app import Gateway
-from comfyops.gateway.listener import listening
+from comfyops.gateway.listener import listening, opened_listening
 from comfyops.gateway.mounts import ASGIApp
+from comfyops.gateway.opened import OpenDoor, Opened, through
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.settings import GatewaySettings
 
@@ -25,12 +26,21 @@ OWNERS = "gateway.db"
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen; with a certificate and its key, by TLS."""
+    """Where to listen; with a certificate and its key, by TLS; `opened` asks for no credential."""
 
     host: str = "127.0.0.1"
     port: int = 8189
     certificate: Path | None = None
     key: Path | None = None
+    opened: Opened | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where a gateway listens; `opened` is the listener that asks for no credential."""
+
+    url: str
+    opened: str | None = None
 
 
 @asynccontextmanager
@@ -40,14 +50,14 @@ async def serving(
     home: Path,
     listen: Listen,
     mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
-) -> AsyncIterator[str]:
-    """Serve while the block runs; gives the address. Accounts, record and owners are kept in `home`.
+) -> AsyncIterator[Served]:
+    """Serve while the block runs; gives the addresses. Accounts, record and owners are kept in `home`.
 
     `mounts` are applications by the prefix of their paths, such as "/ops"; who reaches them was let in.
 
-    Raises StorageError, PortInUseError and UsageError.
+    Raises StorageError, AccountError, PortInUseError and UsageError.
     """
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         store = Store.at_home(home)
         stack.callback(store.close)
         audit = AuditLog(AuditStore.at_home(home))
@@ -59,5 +69,10 @@ async def serving(
         gateway = Gateway(settings, authenticator, owners, audit.record, mounts)
         files = (str(file) if file else None for file in (listen.certificate, listen.key))
         certificate, key = files
-        async with listening(gateway, listen.host, listen.port, certificate=certificate, key=key) as url:
-            yield url
+        own = listening(gateway, listen.host, listen.port, certificate=certificate, key=key)
+        url = await stack.enter_async_context(own)
+        opened = None
+        if (where := listen.opened) is not None:
+            door = OpenDoor(settings, authenticator, authenticator.standing(where.owner, where.role))
+            opened = await stack.enter_async_context(opened_listening(through(door, gateway), where))
+        yield Served(url, opened)

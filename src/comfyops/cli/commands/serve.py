@@ -12,6 +12,7 @@ import typer
 
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, emit, say
+from comfyops.cli.serve_options import OpenListen, OpenMode, OpenOwner, OpenRole
 from comfyops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def serve(
     max_requests: Annotated[float, typer.Option(min=0.1, help="Requests of one owner in a second, on average.")] = 5000,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
     key: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
+    open_listen: OpenListen = None,
+    open_owner: OpenOwner = "local",
+    open_role: OpenRole = "artist",
+    open_mode: OpenMode = "600",
     page: Annotated[bool, typer.Option("--page", help="With the simulator: the official ComfyUI page.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -52,6 +57,7 @@ def serve(
 
     Without --backend a simulated server is started.
     """
+    from comfyops.gateway.opened import opened
     from comfyops.gateway.serving import Listen
     from comfyops.gateway.settings import GatewaySettings, Limits
     from comfyops.gateway.settings import backend as address
@@ -61,6 +67,8 @@ def serve(
     for file in (certificate, key):
         if file is not None and not file.is_file():
             raise UsageError(f"{file} is no file.")
+    without = opened(open_listen, open_owner, open_role, open_mode) if open_listen is not None else None
+    listen = Listen(host, port, certificate, key, without)
     classes = _classes(allow_node or [], deny_node or [])
 
     def chosen(addresses: list[str]) -> GatewaySettings:
@@ -76,11 +84,9 @@ def serve(
 
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
         if backend:
-            wait_for(
-                _serve(chosen(backend), home, Listen(host, port, certificate, key), as_json, simulated=False), _loop()
-            )
+            wait_for(_serve(chosen(backend), home, listen, as_json, simulated=False), _loop())
         else:
-            wait_for(_simulated(chosen, home, Listen(host, port, certificate, key), as_json, page=page), _loop())
+            wait_for(_simulated(chosen, home, listen, as_json, page=page), _loop())
 
 
 async def _simulated(
@@ -101,11 +107,15 @@ async def _serve(
 
     configured = settings()
     folder = (home or configured.home).expanduser()
-    async with serving(gateway, configured.auth, folder, listen) as url:
+    async with serving(gateway, configured.auth, folder, listen) as served:
         backends = [item.url for item in gateway.backends]
         if as_json:
-            emit(Result("serve", {"url": url, "backends": backends, "simulated": simulated}), as_json=True)
-        say(f"gateway ready at {url}, before {', '.join(backends)} (stop it with Ctrl-C)")
+            data = {"url": served.url, "opened": served.opened, "backends": backends, "simulated": simulated}
+            emit(Result("serve", data), as_json=True)
+        say(f"gateway ready at {served.url}, before {', '.join(backends)} (stop it with Ctrl-C)")
+        if listen.opened is not None:
+            who = f"{listen.opened.owner!r} ({listen.opened.role})"
+            say(f"open at {served.opened}: who reaches it needs no credential and acts as {who}")
         await asyncio.Event().wait()
 
 
