@@ -1,0 +1,151 @@
+"""A client's connection: uvicorn's, with bounded heads, errors in our own form, and answers sent in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from comfyops.gateway import browser
+from comfyops.gateway.refusal import RefusedError
+
+HEAD = 64 * 1024
+"""Most bytes of the first line and the headers of a request."""
+
+_SLOWEST_HEAD = 30.0  # seconds in which the head of a request must have come
+_SMALL = 16 * 1024  # bytes of a piece that waits for the next one
+_NOT_HTTP = RefusedError(400, "bad_request", "The request is not HTTP as it is understood here.")
+_TOO_LARGE = RefusedError(431, "head_too_large", f"The head of the request is larger than {HEAD} bytes.")
+_TOO_SLOW = RefusedError(408, "head_too_slow", "The rest of the request did not come.")
+
+
+class Joining:
+    """A transport that sends the head of an answer together with the body that follows at once: one system call less.
+
+    What follows later than in this turn of the event loop is sent by itself.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self.plain = transport
+        self._loop = loop
+        self._held = b""
+        self.is_closing = transport.is_closing
+        self.get_extra_info = transport.get_extra_info
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        """Send a piece, or hold it for the rest of this turn."""
+        held = self._held
+        if held:
+            self._held = b""
+            self.plain.writelines((held, data) if data else (held,))
+        elif len(data) > _SMALL:
+            self.plain.write(data)
+        elif data:
+            self._held = data
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what is held."""
+        held, self._held = self._held, b""
+        if held and not self.plain.is_closing():
+            self.plain.write(held)
+
+    def close(self) -> None:
+        """Send what is held, then close."""
+        self.flush()
+        self.plain.close()
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._in_head = False  # whether a head has begun and has not ended
+        self._size = 0  # bytes of its headers so far
+        self._pieces = 0  # bytes that came for it since the piece in which it began
+        self._deadline: asyncio.TimerHandle | None = None
+        self._fault = _NOT_HTTP
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]
+        self._deadline = self.loop.call_later(_SLOWEST_HEAD, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._on_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        began = self._in_head
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._bound_head(len(data) if began else 0)
+
+    def _bound_head(self, size: int) -> None:
+        self._pieces += size
+        if self._pieces > HEAD:
+            self._fault = _TOO_LARGE
+            self.send_400_response("")
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(_SLOWEST_HEAD, self._late)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; the head was a request's like any other."""
+        self._on_time()
+        self.transport = self.transport.plain  # type: ignore[attr-defined]
+        super().handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head, self._size, self._pieces = True, 0, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header. Those after a body ("trailers") are dropped: nobody has checked them."""
+        if self._in_head:
+            self._size += len(name) + len(value) + 4
+            if self._size > HEAD:
+                self._fault = _TOO_LARGE
+                raise ValueError
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head has come."""
+        self._in_head = False
+        self._on_time()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer that this is no request, and close; where an answer is under way, only close."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_written(self._fault))
+        self.transport.close()
+
+    def _on_time(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self._fault = _TOO_SLOW
+            self.send_400_response("")
+
+
+def _written(fault: RefusedError) -> bytes:
+    body = fault.body()
+    headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *browser.SECURITY,
+    ]
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"%b%b\r\n%b" % (STATUS_LINE[fault.status], lines, body)
