@@ -15,8 +15,9 @@ from comfyops.errors import InputError, InternalError
 from comfyops.execution import extras
 from comfyops.support.files import write_bytes
 
-_ENCODERS = (("libx264", {"preset": "medium"}), ("mpeg4", {"qscale": "3"}))
-"""Encoders for MP4, best first, with their options."""
+_ENCODERS = (("libx264", {"preset": "medium", "x264-params": "mbtree=0"}), ("mpeg4", {"qscale": "3"}))
+"""Encoders for MP4, best first, with their options: with x264's macroblock tree, the same frames do not always give the
+same bytes."""
 
 LOSSLESS = 0
 """`crf` of pictures that must come back as they were, but for rounding of colours."""

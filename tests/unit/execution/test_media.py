@@ -162,3 +162,9 @@ def test_the_local_engine_refuses_what_it_cannot_make(wrong: dict[str, float], t
     with pytest.raises(UsageError):
         local_video.generate(film(**wrong), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_frames_give_the_same_bytes_each_time() -> None:
+    slopes = np.mgrid[0:64, 0:96].sum(0)
+    pictures = [Image.fromarray(((slopes * 2 + 3 * step) % 256).astype(np.uint8)).convert("RGB") for step in range(9)]
+    assert len({video_files.encoded(pictures, 24) for _ in range(40)}) == 1
