@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from comfyops.errors import IntegrityError
-from comfyops.models import pickles
+from comfyops.models import gguf, pickles
 from comfyops.support.files import storage_error
 
 MOST_HEADER = 100 * 1000 * 1000
@@ -24,6 +24,29 @@ _GGUF_VERSIONS = (1, 2, 3)
 _MOST_COUNT = 1 << 32
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b'{"error')
 _POINTER = b"version https://git-lfs"
+
+
+_SAFETENSORS = (".safetensors", ".sft")
+
+
+def measurer(name: str) -> Callable[[Path], int | None]:
+    """What `least_size` does for a file of this name, wherever it lies meanwhile."""
+    return lambda path: least_size(path, name)
+
+
+def least_size(path: Path, name: str | None = None) -> int | None:
+    """How many bytes a file must have by its own header, which may be all that is there of it.
+
+    None where the header does not tell, or is not whole yet.
+    """
+    ending = Path(name or path).suffix.lower()
+    try:
+        with path.open("rb") as file:
+            if ending in _SAFETENSORS:
+                return _whole_size(file)
+            return gguf.least_size(file) if ending == ".gguf" else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def checker(name: str, *, allow_pickle: bool = False) -> Callable[[Path], None]:
@@ -49,10 +72,11 @@ def check(path: Path, name: str | None = None, *, allow_pickle: bool = False) ->
             head = file.read(64)
             _no_page(path, head, size)
             file.seek(0)
-            if ending in (".safetensors", ".sft"):
+            if ending in _SAFETENSORS:
                 _safetensors(path, file, size)
             elif ending == ".gguf":
                 _gguf(path, head)
+                _gguf_whole(path, file, size)
     except OSError as error:
         raise storage_error(error, path) from error
     if ending in pickles.ENDINGS:
@@ -61,6 +85,14 @@ def check(path: Path, name: str | None = None, *, allow_pickle: bool = False) ->
 
 def header_of(file: IO[bytes], size: int) -> dict[str, Any]:
     """The header of a safetensors file of `size` bytes. Raises ValueError saying what is wrong with it."""
+    header, whole = _header(file, size)
+    if whole != size:
+        raise ValueError(f"its header speaks of {whole} bytes, there are {size}")
+    return header
+
+
+def _header(file: IO[bytes], size: int) -> tuple[dict[str, Any], int]:
+    """The header, and the size of the whole file that it speaks of."""
     start = file.read(8)
     if len(start) < 8:
         raise ValueError("it is shorter than any safetensors file")
@@ -71,9 +103,13 @@ def header_of(file: IO[bytes], size: int) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise ValueError("its header is no object")
     end = max((_end(item) for name, item in header.items() if name != "__metadata__"), default=0)
-    if 8 + length + end != size:
-        raise ValueError(f"its header speaks of {8 + length + end} bytes, there are {size}")
-    return header
+    return header, 8 + length + end
+
+
+def _whole_size(file: IO[bytes]) -> int:
+    there = file.seek(0, 2)
+    file.seek(0)
+    return _header(file, there)[1]
 
 
 def _end(item: Any) -> int:
@@ -98,6 +134,16 @@ def _gguf(path: Path, head: bytes) -> None:
     version, tensors, values = struct.unpack("<IQQ", head[4:24])
     if version not in _GGUF_VERSIONS or tensors > _MOST_COUNT or values > _MOST_COUNT:
         raise _wrong(path, "its beginning is not that of a GGUF file")
+
+
+def _gguf_whole(path: Path, file: IO[bytes], size: int) -> None:
+    file.seek(0)
+    try:
+        least = gguf.least_size(file)
+    except ValueError:
+        least = None  # what this reader does not know is no proof of damage
+    if least is not None and size < least:
+        raise _wrong(path, f"its tensors end at {least} bytes, there are {size}")
 
 
 def _no_page(path: Path, head: bytes, size: int) -> None:

@@ -116,3 +116,41 @@ def test_what_a_pickle_calls_must_be_known_or_allowed(tmp_path: Path) -> None:
     with pytest.raises(UnsafeModelError, match="may be harmless or not"):
         formats.check(odd)
     formats.check(odd, allow_pickle=True)
+
+
+def gguf(tensors: int = 2, kind: int = 8, elements: int = 64, alignment: int | None = 64) -> bytes:
+    """A GGUF file: values of several types, then tensors of so many elements, each aligned."""
+    step = alignment or 32
+    size = {8: elements // 32 * 34, 1: elements * 2, 777: elements}[kind]
+    values = [text(b"general.name") + struct.pack("<I", 8) + text(b"x")]
+    values += [text(b"list") + struct.pack("<IIQ", 9, 8, 2) + text(b"a") + text(b"bc")]
+    values += [text(b"numbers") + struct.pack("<IIQ", 9, 4, 3) + bytes(12), text(b"yes") + struct.pack("<IB", 7, 1)]
+    if alignment is not None:
+        values.append(text(b"general.alignment") + struct.pack("<II", 4, alignment))
+    room = -(-size // step) * step
+    infos = [text(b"t%d" % n) + struct.pack("<IQQIQ", 2, elements, 1, kind, n * room) for n in range(tensors)]
+    head = b"GGUF" + struct.pack("<IQQ", 3, tensors, len(values)) + b"".join(values) + b"".join(infos)
+    return head + bytes(-len(head) % step) + (bytes(room) * (tensors - 1) + bytes(size) if tensors else b"")
+
+
+def text(value: bytes) -> bytes:
+    return struct.pack("<Q", len(value)) + value
+
+
+@pytest.mark.parametrize("kind", [8, 1])
+@pytest.mark.parametrize("alignment", [None, 64, 4096])
+def test_a_gguf_file_that_is_cut_short_is_found_out(tmp_path: Path, kind: int, alignment: int | None) -> None:
+    whole = gguf(kind=kind, alignment=alignment)
+    formats.check(file(tmp_path, "a.gguf", whole))
+    formats.check(file(tmp_path, "padded.gguf", whole + bytes(13)))
+    with pytest.raises(IntegrityError, match="tensors end"):
+        formats.check(file(tmp_path, "b.gguf", whole[:-1]))
+    assert formats.least_size(file(tmp_path, "c.part", whole[: len(whole) - 40]), "c.gguf") == len(whole)
+
+
+def test_what_a_header_does_not_tell_is_not_guessed(tmp_path: Path) -> None:
+    assert formats.least_size(file(tmp_path, "a.gguf", gguf(kind=777))) is None
+    assert formats.least_size(file(tmp_path, "b.gguf", gguf()[:100])) is None
+    assert formats.least_size(file(tmp_path, "c.safetensors", GOOD[:9])) is None
+    assert formats.least_size(file(tmp_path, "d.safetensors", GOOD[: len(GOOD) - 10])) == len(GOOD)
+    assert formats.least_size(file(tmp_path, "e.bin", GOOD)) is None and formats.least_size(tmp_path / "none") is None

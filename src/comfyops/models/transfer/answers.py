@@ -13,7 +13,7 @@ from comfyops.errors import ComfyOpsError, DownloadError, GatedModelError, Untru
 from comfyops.models.transfer.pacing import Trouble, retry_after
 from comfyops.models.transfer.ranges import Range
 
-Kind = Literal["done", "again", "busy", "expired", "moved", "changed", "whole", "refused"]
+Kind = Literal["done", "again", "busy", "expired", "moved", "changed", "restart", "whole", "refused"]
 
 _BUSY = frozenset({408, 425, 429, 503})
 _EXPIRED = frozenset({401, 403, 404, 410})
@@ -30,6 +30,7 @@ class Outcome:
     expired  the signed address is no longer valid: ask the source for a new one
     moved    the bytes are at `location`
     changed  the file is no longer the one that we began
+    restart  what came cannot be continued: from the start
     whole    the server ignores ranges and sends the whole file
     refused  no use trying again; `error` says why
     """

@@ -62,11 +62,14 @@ class Fetcher:
         began = time.monotonic()
         answer = connection.ask("GET", work.location, self._headers(work, asked))
         latency = time.monotonic() - began
+        if not work.proven and answer.status == 200 and answer.length is not None:
+            self._ends(work, answer.length, proven=True)
+            asked = (asked[0], min(asked[1], answer.length))
         outcome = judge(answer, asked, work.ranges.size, work.etag)
         if outcome is None and not work.same_etag(answer.etag):
             outcome = Outcome("changed", "its ETag is another one now")
         if outcome is not None and outcome.kind == "whole" and work.whole:
-            outcome = None if self._may_skip(work, answer) else Outcome("changed", "it cannot be continued")
+            outcome = None if self._may_skip(work, answer) else Outcome("restart", "it cannot be continued")
         if outcome is not None:
             connection.close()
             return outcome
@@ -93,6 +96,9 @@ class Fetcher:
         began, first = time.monotonic(), segment.position
         while (missing := segment.missing) and not (work.stop.is_set() or self._paused.is_set()):
             got = connection.read(self._view[: min(len(self._view), skip or missing)])
+            if not got and not work.proven:
+                self._ends(work, segment.position, proven=connection.ends_itself)
+                return Outcome("done")
             if not got:
                 return Outcome("again", "the connection was closed early")
             work.downloaded += got
@@ -103,6 +109,10 @@ class Fetcher:
             if self._wait_for_rate(work, got) or self._too_slow(work, began, segment.position - first):
                 return Outcome("done", "too slow")
         return Outcome("done")
+
+    def _ends(self, work: Work, size: int, *, proven: bool) -> None:
+        work.proven = proven
+        work.ranges.end_at(size)
 
     def _write(self, work: Work, segment: Segment, count: int) -> Outcome | None:
         try:

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from comfyops.errors import UntrustedSourceError
 from comfyops.models.transfer.answers import Answer, shown
 from comfyops.models.transfer.pacing import ConnectTimeoutError
+from comfyops.models.transfer.ranges import UNBOUNDED
 from comfyops.models.transfer.request import TransferSettings
 from comfyops.support import proxies
 
@@ -103,6 +104,8 @@ class Connection:
         self._http = proxies.connection(place.url, self._proxy, timeout, context)
         self._stall = settings.stall_timeout
         self._left = 0
+        self.ends_itself = True
+        """Whether the body says where it ends; one that ends with its connection may have been cut."""
         self._response: http.client.HTTPResponse | None = None
 
     def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
@@ -123,7 +126,8 @@ class Connection:
         self._response = response
         known = {name.lower(): value for name, value in response.getheaders()}
         answer = Answer(response.status, known, url)
-        self._left = 0 if method == "HEAD" else 1 if answer.length is None else answer.length
+        self._left = 0 if method == "HEAD" else UNBOUNDED if answer.length is None else answer.length
+        self.ends_itself = response.chunked or answer.length is not None
         return answer
 
     def _send(self, method: str, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
@@ -155,7 +159,7 @@ class Connection:
             return 0
         if response.chunked:
             got = response.readinto(view)
-            self._left = 1 if got else 0
+            self._left = UNBOUNDED if got else 0
             return got
         return self._gather(response.fp, view[: self._left])
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urljoin
 
 from comfyops.errors import (
     ComfyOpsError,
     DownloadCancelledError,
-    DownloadError,
     IntegrityError,
     ModelError,
     StorageError,
@@ -28,14 +27,20 @@ from comfyops.models.transfer.locks import locked
 from comfyops.models.transfer.pacing import Patience, longest_wait, trouble_of
 from comfyops.models.transfer.partial import Partial, Places, places
 from comfyops.models.transfer.progress import Meter
-from comfyops.models.transfer.ranges import Ranges, total
+from comfyops.models.transfer.ranges import UNBOUNDED, Ranges, total
 from comfyops.models.transfer.request import MIB, FileRequest, FileResult, TransferSettings
 from comfyops.models.transfer.source import Resolver, Source
+from comfyops.models.transfer.verdicts import agreed_size, endless, gave_up, identity, summary
 from comfyops.models.transfer.work import Work
 from comfyops.support.files import storage_error
 
 _HASH_STEP = 32 * MIB  # hashed before the journal is looked at again
 _POLL = 0.02
+_MEASURE_EVERY = 0.3  # seconds between looks at the beginning of a file of unknown size
+
+
+class _RestartError(Exception):
+    """What came cannot be continued."""
 
 
 class Job:
@@ -55,6 +60,7 @@ class Job:
         self._resolver = Resolver(settings, connections)
         self._downloaded = 0
         self._reused = 0
+        self._measure_at = 0.0
         self._promised = request.sha256 is not None
 
     def run(self) -> FileResult:
@@ -121,12 +127,20 @@ class Job:
                     if isinstance(error, IntegrityError) or error.facts.keys() & {"in_the_middle", "again"}:
                         again.append(url)
             urls = tuple(again)
-        raise _summary(self.request.name, problems)
+        raise summary(self.request.name, problems)
 
     def _from(self, url: str, *, patient: bool) -> str:
-        patience = Patience(self._settings.attempts, patient=patient)
+        for _ in range(self._settings.attempts):
+            try:
+                return self._once(url, Patience(self._settings.attempts, patient=patient))
+            except _RestartError:
+                self._check_cancelled()
+        raise gave_up(url, "it breaks off again and again, and its server does not let us go on where it broke")
+
+    def _once(self, url: str, patience: Patience) -> str:
         source = self._resolve(url, patience)
-        size = self._agreed_size(source)
+        size = agreed_size(self.request, source)
+        self.meter.total = size or 0
         sha256 = self.request.sha256 or source.sha256
         self._promised = sha256 is not None
         if actual := self._there(size, sha256):
@@ -136,53 +150,41 @@ class Job:
         work = Work(source, partial, ranges, self.priority, patience)
         try:
             actual = self._transfer(work, where)
+            if not work.proven and sha256 is None:
+                least = self._measured(partial.path)
+                if least is None:
+                    raise endless(url, work.ranges.size)
+                if work.ranges.size < least:
+                    raise _RestartError
             self._verify(work, sha256, actual)
             placing.place(partial, self.request.target)
-        except UpstreamChangedError:
+        except (UpstreamChangedError, _RestartError):
             partial.discard()  # never continue one version with the bytes of another
             raise
         finally:
+            if size is None:
+                partial.discard()  # without a size nothing of it can be continued
             partial.close()
         return actual
 
-    def _agreed_size(self, source: Source) -> int:
-        """The size that request and source agree on. Raises UpstreamChangedError, DownloadError."""
-        wanted, where = self.request, shown(source.url)
-        if wanted.sha256 and source.sha256 and source.sha256 != wanted.sha256:
-            raise UpstreamChangedError(
-                f"{where} now has another file: SHA-256 {source.sha256[:12]}… instead of {wanted.sha256[:12]}….",
-                expected=wanted.sha256,
-                actual=source.sha256,
-            )
-        if wanted.size is not None and source.size not in (None, wanted.size):
-            raise UpstreamChangedError(
-                f"{where} now has another file: {source.size:,} bytes instead of {wanted.size:,}.",
-                expected=wanted.size,
-                actual=source.size,
-            )
-        size = wanted.size if wanted.size is not None else source.size
-        if size is None:
-            raise DownloadError(
-                f"{where} does not say how large the file is.", hint="Give its size, or another source."
-            )
-        self.meter.total = size
-        return size
+    def _measured(self, path: Path) -> int | None:
+        return self.request.measure(path) if self.request.measure is not None else None
 
-    def _open(self, where: Places, source: Source, size: int, name: str) -> tuple[Partial, Ranges]:
+    def _open(self, where: Places, source: Source, size: int | None, name: str) -> tuple[Partial, Ranges]:
         try:
             partial, written = Partial.open(
-                where, name, size, shown(source.url), source.etag, confirmed=source.sha256 is not None
+                where, name, size or 0, shown(source.url), source.etag, confirmed=source.sha256 is not None
             )
         except OSError as error:
             raise storage_error(error, where.part) from error
         self._reused = total(written)
-        return partial, Ranges(size, written)
+        return partial, Ranges(UNBOUNDED if size is None else size, written)
 
     def _resolve(self, url: str, patience: Patience) -> Source:
         """Ask the source what it has, with patience. Raises ModelError."""
         host, hosts = origin(url).name, self._lanes.hosts
         if (reason := hosts.dead(host)) is not None:
-            raise _gave_up(url, reason)
+            raise gave_up(url, reason)
         while True:
             self._wait(hosts.wait(host))
             began = time.monotonic()
@@ -197,7 +199,7 @@ class Job:
             if pause is None or wait > longest_wait(self._settings.longest_hold, patient=patience.patient):
                 if not reached:
                     hosts.lost(host, answer.reason)
-                raise _gave_up(url, answer.reason, again=reached and not patience.patient)
+                raise gave_up(url, answer.reason, again=reached and not patience.patient)
             hosts.hold(host, wait)
 
     def _ask(self, url: str) -> Source | Outcome:
@@ -232,6 +234,7 @@ class Job:
             with FrontierHash(where.part) as hashing:
                 while hashing.position < work.ranges.size:
                     self._step(work, hashing)
+                self.meter.total = work.ranges.size
                 return hashing.hexdigest()
         except (OSError, EOFError) as error:
             raise storage_error(error if isinstance(error, OSError) else OSError(str(error)), where.part) from error
@@ -244,6 +247,9 @@ class Job:
         """A moment of the transfer: hash on, save the journal, look after the source."""
         self._check_cancelled()
         work.priority = self.priority
+        if not self.meter.total and time.monotonic() > self._measure_at:
+            self.meter.total = self._measured(work.partial.path) or 0
+            self._measure_at = time.monotonic() + _MEASURE_EVERY
         with self._lanes.looking():
             frontier = work.ranges.frontier()
         if hashing.position < frontier:
@@ -283,8 +289,10 @@ class Job:
         """End the transfer from this source with the error that its verdict stands for."""
         if verdict.error is not None:
             raise verdict.error
+        if verdict.kind == "restart":
+            raise _RestartError
         if verdict.kind != "changed":
-            raise _gave_up(work.source.url, verdict.reason, again=not work.patience.patient)
+            raise gave_up(work.source.url, verdict.reason, again=not work.patience.patient)
         raise UpstreamChangedError(
             f"{shown(work.source.url)} changed while it was fetched: {verdict.reason}.", in_the_middle=True
         )
@@ -307,26 +315,3 @@ class Job:
             kept = placing.quarantine(work.partial, self.request.target, evidence)
             error.facts["quarantine"] = None if kept is None else str(kept)
             raise
-
-
-def identity(sha256: str | None, url: str) -> str:
-    """What partial bytes belong to: a SHA-256, or an address (hashed, since it may hold a token)."""
-    return sha256 or "url:" + hashlib.sha256(url.encode()).hexdigest()
-
-
-def _gave_up(url: str, reason: str, *, again: bool = False) -> DownloadError:
-    """The error for a source that is left; with `again` it is worth another try when the other sources failed too."""
-    facts: dict[str, Any] = {"again": True} if again else {}
-    return DownloadError(f"{shown(url)} could not be fetched: {reason}.", url=shown(url), reason=reason, **facts)
-
-
-def _summary(name: str, problems: list[tuple[str, ModelError]]) -> ModelError:
-    """One error for all sources: their own where they agree."""
-    if not problems:
-        return DownloadError(f"There is no source for {name}.", hint="Give an address to fetch it from.")
-    last = problems[-1][1]
-    reasons = {where: str(error) for where, error in problems}
-    if len({type(error) for _, error in problems}) == 1:
-        last.facts.setdefault("reasons", reasons)
-        return last
-    return DownloadError(f"None of {len(reasons)} sources gave {name}; the last said: {last}", reasons=reasons)

@@ -128,7 +128,7 @@ class Lanes:
         elif outcome.kind == "whole" and not work.whole:
             work.whole = True
             work.ranges.forget_beyond_frontier()
-        elif outcome.kind in ("changed", "refused"):
+        elif outcome.kind in ("changed", "restart", "refused"):
             work.end(outcome)
         elif outcome.kind in ("again", "busy") or (outcome.kind in ("expired", "moved") and began >= work.located_at):
             self._failed(work, outcome, began)

@@ -37,7 +37,7 @@ class Meter:
         running = self.status == "downloading"
         rate = (after - before) / (last - first) if running and last > first else 0.0
         left = self.total - present
-        eta = left / rate if rate > 0 else 0.0 if self.status == "completed" else None
+        eta = left / rate if rate > 0 and self.total else 0.0 if self.status == "completed" else None
         return DownloadProgress(self.name, self.total, present, rate / 1e6, eta, self.status, self.error)
 
 

@@ -18,6 +18,8 @@ Range = tuple[int, int]
 
 SHORTEST = 8 * MIB
 LONGEST = 64 * MIB
+UNBOUNDED = 1 << 62
+"""The size of a file whose end is not known before it comes."""
 LEAST_STEAL = MIB
 """A part of somebody else's segment is taken only where both halves are at least so long."""
 
@@ -74,6 +76,13 @@ class Ranges:
         for segment in self.running:
             segment.end = segment.start  # its thread sees that it is over; what it wrote is written once more
         self.gaps = [(start, self.size)] if start < self.size else []
+
+    def end_at(self, size: int) -> None:
+        """The file turns out to be so long: nothing beyond is missing any more."""
+        self.size = size
+        self.gaps = [(start, min(end, size)) for start, end in self.gaps if start < size]
+        for segment in self.running:
+            segment.end = min(segment.end, size)
 
     def frontier(self) -> int:
         """How many bytes from the start of the file are written without a gap."""

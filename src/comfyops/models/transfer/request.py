@@ -38,6 +38,8 @@ class FileRequest:
     the source does not know either is computed and reported as trust on first use. A higher `priority` starts earlier.
     `check` looks at the complete file before it is placed, and raises IntegrityError (or another ModelError) to refuse;
     it gets the partial file's path, which ends in ".part": the name that tells the format is that of `target`.
+    `measure` tells from the beginning of a file (at such a path) how long it must be at least, None where it cannot:
+    for servers that do not say.
     """
 
     name: str
@@ -47,6 +49,7 @@ class FileRequest:
     sha256: str | None = None
     priority: int = 0
     check: Callable[[Path], None] | None = None
+    measure: Callable[[Path], int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,10 @@ class TransferSettings:
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """How far one file is. Bytes, megabytes (10^6) per second, seconds; `eta_seconds` is None where not known."""
+    """How far one file is. Bytes, megabytes (10^6) per second, seconds; `eta_seconds` is None where not known.
+
+    `total_bytes` is 0 as long as nobody has said how long the file is.
+    """
 
     model_name: str
     total_bytes: int
@@ -99,6 +105,26 @@ class DownloadProgress:
     eta_seconds: float | None
     status: Status
     error_message: str | None = None
+
+    @property
+    def percent(self) -> float | None:
+        """How much of it is there, 0 to 100; None where its size is not known."""
+        if self.total_bytes:
+            return min(100.0, 100.0 * self.downloaded_bytes / self.total_bytes)
+        return 100.0 if self.status == "completed" else None
+
+    def documented(self) -> dict[str, object]:
+        """The fields by the names of StoryCore's documented type, with `percent` besides."""
+        return {
+            "modelName": self.model_name,
+            "totalBytes": self.total_bytes,
+            "downloadedBytes": self.downloaded_bytes,
+            "speedMbps": self.speed_mbps,
+            "etaSeconds": self.eta_seconds,
+            "status": self.status,
+            "errorMessage": self.error_message,
+            "percent": self.percent,
+        }
 
 
 @dataclass(frozen=True, slots=True)

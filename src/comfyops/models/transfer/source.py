@@ -61,11 +61,13 @@ class Resolver:
         connection = self._connections.to(url)
         answer = connection.ask("HEAD", url, headers)
         connection.finish()
-        if answer.status in _NO_HEAD and "x-error-code" not in answer.headers:
-            answer = connection.ask("GET", url, {**headers, "Range": "bytes=0-0"})
-            if answer.status == 206 and answer.length == 1:
+        silent = answer.status == 200 and answer.length is None and "x-linked-size" not in answer.headers
+        if silent or (answer.status in _NO_HEAD and "x-error-code" not in answer.headers):
+            byte = connection.ask("GET", url, {**headers, "Range": "bytes=0-0"})
+            if byte.status == 206 and byte.length == 1:
                 connection.read(memoryview(bytearray(1)))
             connection.finish()
+            return byte if not silent or byte.status in (200, 206) else answer
         return answer
 
     def _judged(self, url: str, answer: Answer, known: dict[str, str]) -> Source | Outcome:

@@ -10,7 +10,7 @@ from comfyops.models.transfer.answers import Outcome
 from comfyops.models.transfer.http import Connection, origin
 from comfyops.models.transfer.pacing import Patience
 from comfyops.models.transfer.partial import Partial
-from comfyops.models.transfer.ranges import SHORTEST, Ranges
+from comfyops.models.transfer.ranges import SHORTEST, UNBOUNDED, Ranges
 from comfyops.models.transfer.source import Source
 
 _ORDER = count()
@@ -21,6 +21,7 @@ class Work:
 
     `blocked`   its address is no longer valid; `locate` gives a new one
     `whole`     its server ignores ranges: one connection, from the start
+    `proven`    its end is known: the server said how long it is, or that this was all
     `verdict`   why it cannot go on, None while it can
     """
 
@@ -33,7 +34,8 @@ class Work:
         self.order = next(_ORDER)
         self.connections = 0
         self.blocked = False
-        self.whole = False
+        self.whole = ranges.size == UNBOUNDED
+        self.proven = not self.whole
         self.moved_to = ""
         self.verdict: Outcome | None = None
         self.segment_length = SHORTEST
