@@ -31,7 +31,7 @@ class Http:
     def __init__(
         self, url: str, *, token: str | None, api_prefix: str, timeout: float, max_answer: int = MAX_ANSWER
     ) -> None:
-        self.url = _checked_url(url)
+        self.url = checked_url(url)
         self._prefix = "/".join(["", *filter(None, api_prefix.split("/"))]) if api_prefix.strip("/") else ""
         self._headers = {"User-Agent": f"comfyops/{__version__}", "Accept": "*/*"}
         if token:
@@ -152,7 +152,8 @@ async def _parse(body: bytes, response: aiohttp.ClientResponse, route: str) -> A
         ) from error
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
+    """The address of a server, without a slash at its end. Raises UsageError for one that cannot be."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)

@@ -6,11 +6,22 @@ in effect, whatever dies. Dispatchers (`dispatcher`) carry jobs out, in this pro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
-from comfyops.jobs.fleet import BackendRow, Fleet
+from sqlalchemy import Connection
+
+from comfyops.errors import NoBackendError, WaitTimeoutError
+from comfyops.jobs import batches, changes, listening, reading, rows, submitting, transitions
+from comfyops.jobs.fleet import Fleet
+from comfyops.jobs.hub import Hub
 from comfyops.jobs.job import (
+    OVER,
     Accepted,
     Attempt,
     Explanation,
@@ -21,88 +32,236 @@ from comfyops.jobs.job import (
     Page,
     Submission,
 )
-from comfyops.jobs.quotas import Quota, Quotas
-from comfyops.jobs.schedules import Schedule, Schedules
+from comfyops.jobs.offers import Offer, nobody
+from comfyops.jobs.quotas import Quotas
 from comfyops.jobs.store import Store
+from comfyops.jobs.submitting import Prepared
+from comfyops.workflows.node_types import NodeTypes
+
+T = TypeVar("T")
+
+DATABASE = "queue.db"
+"""The SQLite file, in the folder of the queue."""
+
+STOP_TIMEOUT = 60.0
+"""Seconds that `cancel` waits for a run to stop."""
+
+_LOOK = 2.0  # seconds between looks for what other processes wrote, where nothing tells of it
 
 
 class Queue:
-    """Jobs of all owners. Open it with `await Queue.open(...)`, or `async with`; methods may be called from many tasks.
+    """Jobs of all owners. Use as `async with Queue(database, folder)`; methods may be called from many tasks.
 
-    `owner` None means whoever: for operators. A job of another owner is as unknown as one that never was.
+    `database` is "sqlite:///path" or "postgresql://user@host/name", "" = the file queue.db of `folder`, where files are
+    kept too. `max_waiting` is the most waiting jobs of an owner without a quota of its own, None = any number. An
+    `owner` of None means whoever, for operators: a job of another owner is as unknown as one that never was. Making
+    one brings the schema up to date. Raises DatabaseError, StorageError.
     """
 
-    @classmethod
-    async def open(cls, database: str, folder: Path) -> Queue:
-        """The queue in a database ("sqlite:///path" or "postgresql://...") with its files in `folder`.
+    def __init__(
+        self,
+        database: str,
+        folder: Path,
+        *,
+        max_waiting: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.folder = folder.expanduser()
+        self.database = database or f"sqlite:///{self.folder / DATABASE}"
+        self.store = Store(self.database, clock)
+        self.hub = Hub()
+        self.store.told = self.hub.told
+        self.fleet = Fleet(self.store)
+        self.quotas = Quotas(self.store)
+        self.node_types: Callable[[], NodeTypes | None] = lambda: None
+        self._max_waiting = max_waiting
+        self._listener: asyncio.Task[None] | None = None
 
-        Brings the schema up to date first. Raises DatabaseError, StorageError.
-        """
+    async def __aenter__(self) -> Queue:
+        if not self.store.is_sqlite and self._listener is None:
+            listener = listening.listen(self.store.engine.url, self.store.origin, self.hub)
+            self._listener = asyncio.create_task(listener, name="comfyops-listen")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Let database and files go; jobs stay."""
+        if self._listener is not None:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listener
+            self._listener = None
+        await asyncio.to_thread(self.store.close)
 
     async def submit(self, submission: Submission, owner: str) -> Accepted:
         """Accept a job, durably.
 
         Raises DuplicateKeyError for a key used with another request, QueueFullError (fact `retry_after`, seconds),
-        NoBackendError where no known backend could ever run it, UnknownJobError for a job it shall wait for,
-        WorkflowFormatError, UsageError.
+        NoBackendError where no known backend could ever run it, UnknownJobError or DependencyError for a job it shall
+        wait for, WorkflowFormatError, UsageError.
         """
+        prepared = await self._prepare(submission)
+        return await self.store.write(lambda tx: submitting.accept(tx, prepared, owner, self._max_waiting))
 
     async def submit_batch(
-        self, submissions: Sequence[Submission], owner: str, *, name: str = "", idempotency_key: str | None = None,
+        self,
+        submissions: Sequence[Submission],
+        owner: str,
+        *,
+        name: str = "",
+        idempotency_key: str | None = None,
         request_hash: str = "",
-    ) -> tuple[str, tuple[Job, ...]]:
-        """Accept many jobs as one, all or none; gives the id of the batch and the jobs. Raises as `submit`."""
+    ) -> batches.Batch:
+        """Accept many jobs as one, all or none. Raises as `submit`."""
+        prepared = [await self._prepare(submission) for submission in submissions]
+        request = batches.Request(prepared, owner, name, idempotency_key, request_hash)
+        return await self.store.write(lambda tx: batches.accept(tx, request, self._max_waiting))
+
+    async def batch(self, batch: str, owner: str | None = None) -> batches.Batch:
+        """A batch and how its jobs stand. Raises UnknownJobError."""
+        return await self.store.read(lambda connection: batches.read(connection, batch, owner))
 
     async def get(self, job: str, owner: str | None = None) -> Job:
         """A job with its graph. Raises UnknownJobError."""
+        return await self.store.read(lambda connection: rows.read_job(connection, job, owner))
 
-    async def ls(self, which: Filter, cursor: str | None = None) -> Page:
+    async def ls(self, which: Filter | None = None, cursor: str | None = None) -> Page:
         """The jobs of a filter, page by page. Raises UsageError for a cursor that is none."""
+        return await self.store.read(lambda connection: reading.read_page(connection, which or Filter(), cursor))
 
-    def events(self, job: str, owner: str | None = None, after: int = 0) -> AsyncIterator[JobEvent]:
+    async def events(self, job: str, owner: str | None = None, after: int = 0) -> AsyncIterator[JobEvent]:
         """What happens to a job: its durable events after number `after`, then live ones, until it is over.
 
         Raises UnknownJobError.
         """
+        with self.hub.watch(job) as channel:
+            over = (await self.get(job, owner)).state.over
+            while True:
+                for event in await self._events_after(job, after):
+                    after = event.seq
+                    yield event
+                if over:
+                    return
+                async for event in self._live(channel, after):
+                    after = max(after, event.seq)
+                    yield event
+                over = (await self.get(job, owner)).state.over
+
+    async def _events_after(self, job: str, after: int) -> list[JobEvent]:
+        return await self.store.read(lambda connection: reading.read_events(connection, job, after))
+
+    async def _live(self, channel: asyncio.Queue[JobEvent | None], after: int) -> AsyncIterator[JobEvent]:
+        """Events as they come in order; ends where the database has to be looked into."""
+        while True:
+            try:
+                event = await asyncio.wait_for(channel.get(), _LOOK)
+            except TimeoutError:
+                return
+            if event is None or event.seq > after + 1:
+                return
+            if event.seq == 0 or event.seq == after + 1:
+                yield event
+            after = max(after, event.seq)
+            if event.type == "state" and event.data.get("state") in _ENDS:
+                return
 
     async def wait(self, job: str, owner: str | None = None, timeout: float | None = None) -> Job:
         """The job once it is over. Raises UnknownJobError, WaitTimeoutError after `timeout` seconds."""
+        give_up = None if timeout is None else time.monotonic() + timeout
+        with self.hub.watch(job) as channel:
+            while not (found := await self.get(job, owner)).state.over:
+                left = _LOOK if give_up is None else min(_LOOK, give_up - time.monotonic())
+                if left <= 0:
+                    words = f"The job {job} is {found.state.value} after {timeout:g} s."
+                    raise WaitTimeoutError(words, job=job, state=found.state.value)
+                await _until_change(channel, left)
+            return found
 
-    async def cancel(self, job: str, owner: str | None = None) -> Job:
+    async def cancel(self, job: str, owner: str | None = None, timeout: float = STOP_TIMEOUT) -> Job:
         """Stop a job in any state and wait until its run has stopped; one that is over stays as it is.
 
-        Raises UnknownJobError, WaitTimeoutError where its run does not stop.
+        Raises UnknownJobError, WaitTimeoutError where its run does not stop within `timeout` seconds.
         """
+        found = await self.store.write(lambda tx: changes.cancel(tx, job, owner))
+        return found if found.state.over else await self.wait(job, owner, timeout)
 
     async def retry(self, job: str, owner: str | None = None) -> Job:
         """Have a failed, cancelled or expired job run again. Raises UnknownJobError, JobStateError."""
+        return await self.store.write(lambda tx: changes.retry(tx, job, owner))
 
     async def set_priority(self, job: str, priority: int, owner: str | None = None) -> Job:
-        """Change the priority of a waiting job; smaller goes first. Raises UnknownJobError, JobStateError."""
+        """Change the priority of a waiting job; smaller goes first.
+
+        Raises UnknownJobError, JobStateError, UsageError.
+        """
+        return await self.store.write(lambda tx: changes.set_priority(tx, job, priority, owner))
 
     async def outputs(self, job: str, owner: str | None = None) -> tuple[JobOutput, ...]:
         """The outputs of a job so far; of a failed one what its nodes made before. Raises UnknownJobError."""
+        return await self._of(reading.read_outputs, job, owner)
 
     async def attempts(self, job: str, owner: str | None = None) -> tuple[Attempt, ...]:
         """The runs of a job, first to last. Raises UnknownJobError."""
+        return await self._of(reading.read_attempts, job, owner)
 
     async def explain(self, job: str, owner: str | None = None) -> Explanation:
         """Why a job is where it is. Raises UnknownJobError."""
+        now = self.store.clock()
+        return await self.store.read(
+            lambda connection: reading.read_explanation(connection, job, owner, self.fleet, now)
+        )
 
     async def delete(self, job: str, owner: str | None = None) -> None:
         """Forget a job that is over, with its outputs. Raises UnknownJobError, JobStateError."""
+        await self.store.write(lambda tx: changes.forget(tx, job, owner))
 
     async def stats(self, owner: str | None = None) -> dict[str, int]:
         """How many jobs are in each state."""
+        return await self.store.read(lambda connection: transitions.counts(connection, owner))
 
     async def pause(self) -> None:
         """Begin no more jobs; running ones go on."""
+        await self.store.write(lambda tx: changes.set_paused(tx, True))
 
     async def resume(self) -> None:
         """Take `pause` back."""
+        await self.store.write(lambda tx: changes.set_paused(tx, False))
 
     async def paused(self) -> bool:
         """Whether the queue is paused."""
+        return await self.store.read(reading.is_paused)
+
+    async def _prepare(self, submission: Submission) -> Prepared:
+        prepared = await asyncio.to_thread(submitting.prepare, submission, self.node_types())
+        offers = await self.fleet.offers()
+        reasons = nobody(prepared.needs, offers)
+        if reasons and not await self._any_unknown(offers):
+            words = f"No backend can ever run this job: {reasons[0]}."
+            raise NoBackendError(words, reasons=list(reasons))
+        return prepared
+
+    async def _any_unknown(self, offers: Mapping[str, Offer]) -> bool:
+        """Whether there is a backend of which nobody knows yet what it offers."""
+        return any(backend.id not in offers for backend in await self.fleet.ls())
+
+    async def _of(self, read: Callable[[Connection, str], T], job: str, owner: str | None) -> T:
+        def both(connection: Connection) -> T:
+            rows.check_owner(connection, job, owner)
+            return read(connection, job)
+
+        return await self.store.read(both)
+
+
+_ENDS = frozenset(state.value for state in OVER)
+
+
+async def _until_change(channel: asyncio.Queue[JobEvent | None], seconds: float) -> None:
+    """Wait until the state of a job may have changed, or for so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (event := await channel.get()) is not None and event.type != "state":
+                pass

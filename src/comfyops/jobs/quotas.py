@@ -1,0 +1,81 @@
+"""How much each owner may have: jobs that run at once, jobs that wait, and the weight of its turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from comfyops.errors import QueueFullError, UsageError
+from comfyops.jobs import hub, schema
+from comfyops.jobs.job import JobState
+from comfyops.jobs.store import Store, Tx
+
+_RETRY_AFTER = 15  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What one owner may have; None = no limit. An owner of twice the weight gets twice the turns."""
+
+    owner: str
+    max_running: int | None = None
+    max_waiting: int | None = None
+    weight: float = 1.0
+
+
+class Quotas:
+    """The quotas of all owners; an owner without one has no limits but those of the settings, and weight 1."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def ls(self) -> tuple[Quota, ...]:
+        """Every quota that was set."""
+        return await self._store.read(read_all)
+
+    async def get(self, owner: str) -> Quota:
+        """The quota of an owner."""
+        return next((quota for quota in await self.ls() if quota.owner == owner), Quota(owner))
+
+    async def set(self, quota: Quota) -> None:
+        """Set the quota of its owner; at once for what is placed from now on. Raises UsageError."""
+        limits = (quota.max_running, quota.max_waiting)
+        if quota.weight <= 0 or any(limit is not None and limit < 0 for limit in limits) or not quota.owner:
+            raise UsageError("A quota needs an owner, limits of 0 or more and a weight above 0.")
+        await self._store.write(lambda tx: _set(tx, quota))
+
+    async def remove(self, owner: str) -> None:
+        """Set an owner back to no limits."""
+        await self._store.write(lambda tx: tx.execute(delete(schema.quotas).where(schema.quotas.c.owner == owner)))
+
+
+def read_all(connection: Connection) -> tuple[Quota, ...]:
+    """Every quota that was set."""
+    return tuple(Quota(**row._mapping) for row in connection.execute(select(schema.quotas)))
+
+
+def check_waiting(tx: Tx, owner: str, more: int, limit: int | None) -> None:
+    """Raise QueueFullError where an owner would have more waiting jobs than its quota, or else `limit`, allows."""
+    own = tx.execute(select(schema.quotas.c.max_waiting).where(schema.quotas.c.owner == owner)).scalar()
+    limit = own if own is not None else limit
+    if limit is None:
+        return
+    j = schema.jobs.c
+    waiting = select(j.number).where(j.owner == owner, j.state == JobState.WAITING)
+    if more > limit or tx.execute(waiting.limit(1).offset(limit - more)).first() is not None:
+        raise QueueFullError(
+            f"{owner} has {limit} waiting jobs already, which is all it may have.",
+            retry_after=_RETRY_AFTER,
+            limit=limit,
+        )
+
+
+def _set(tx: Tx, quota: Quota) -> None:
+    make = sqlite_insert if tx.connection.dialect.name == "sqlite" else pg_insert
+    values = {"max_running": quota.max_running, "max_waiting": quota.max_waiting, "weight": quota.weight}
+    statement = make(schema.quotas).values(owner=quota.owner, **values)
+    tx.execute(statement.on_conflict_do_update(index_elements=["owner"], set_=values))
+    tx.wakes.add(hub.PLACE)

@@ -1,0 +1,151 @@
+"""Reading jobs: pages of a list, outputs, and what explains where a job is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from comfyops.errors import UsageError
+from comfyops.jobs import rows, schema
+from comfyops.jobs.fleet import Fleet
+from comfyops.jobs.job import (
+    Attempt,
+    Explanation,
+    Filter,
+    Job,
+    JobEvent,
+    JobOutput,
+    JobState,
+    Page,
+    Placed,
+)
+from comfyops.jobs.needs import Needs
+from comfyops.jobs.offers import nobody
+from comfyops.jobs.rows import read_job
+
+_j = schema.jobs.c
+MAX_PAGE = 1000
+
+
+def read_page(connection: Connection, which: Filter, cursor: str | None) -> Page:
+    """One page of a list. Raises UsageError for a cursor that is none."""
+    limit = max(1, min(which.limit, MAX_PAGE))
+    statement = rows.listed().where(*_conditions(which)).limit(limit + 1)
+    order = _j.number.asc() if which.oldest_first else _j.number.desc()
+    if cursor is not None:
+        after = _number(cursor)
+        statement = statement.where(_j.number > after if which.oldest_first else _j.number < after)
+    found = [rows.job(row) for row in connection.execute(statement.order_by(order))]
+    more = len(found) > limit
+    return Page(tuple(found[:limit]), _cursor(found[limit - 1].number) if more else None)
+
+
+def _conditions(which: Filter) -> list[Any]:
+    equal = {"owner": which.owner, "batch": which.batch, "backend": which.backend, "name": which.name}
+    conditions = [_j[name] == value for name, value in equal.items() if value is not None]
+    if which.states:
+        conditions.append(_j.state.in_(which.states))
+    if which.ids:
+        conditions.append(_j.id.in_(which.ids))
+    if which.tag is not None:
+        conditions.append(_j.tags.contains(rows.dump(which.tag), autoescape=True))
+    return conditions
+
+
+def _cursor(number: int) -> str:
+    return base64.urlsafe_b64encode(f"n{number}".encode()).decode().rstrip("=")
+
+
+def _number(cursor: str) -> int:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        number = int(text.removeprefix("n"))
+    except (ValueError, binascii.Error):
+        number = -1
+    if not 0 <= number < 2**62 or _cursor(number) != cursor:
+        raise UsageError("The cursor is none that a list of jobs gave.", hint="Leave it out for the first page.")
+    return number
+
+
+def read_events(connection: Connection, job: str, after: int) -> list[JobEvent]:
+    """The durable events of a job after a number."""
+    e = schema.events.c
+    statement = select(schema.events).where(e.job == job, e.seq > after).order_by(e.seq)
+    return [rows.event(row) for row in connection.execute(statement)]
+
+
+def read_outputs(connection: Connection, job: str) -> tuple[JobOutput, ...]:
+    """The outputs of a job, in order."""
+    o, a = schema.outputs.c, schema.assets.c
+    columns: list[Any] = [*o, a.sha256]
+    statement = select(*columns).outerjoin(schema.assets, a.hash == o.hash).where(o.job == job).order_by(o.index)
+    return tuple(rows.output(row) for row in connection.execute(statement))
+
+
+def read_attempts(connection: Connection, job: str) -> tuple[Attempt, ...]:
+    """The runs of a job, first to last."""
+    a = schema.attempts.c
+    return tuple(
+        rows.attempt(row) for row in connection.execute(select(schema.attempts).where(a.job == job).order_by(a.number))
+    )
+
+
+def read_explanation(connection: Connection, job_id: str, owner: str | None, fleet: Fleet, now: float) -> Explanation:
+    """Why a job is where it is. Raises UnknownJobError."""
+    job = read_job(connection, job_id, owner)
+    p, d = schema.placements.c, schema.dependencies.c
+    placements = connection.execute(select(p.job, p.at, p.backend, p.reason).where(p.job == job.id).order_by(p.id))
+    waits = connection.execute(select(d.needs).where(d.job == job.id, d.settled == 0).order_by(d.needs)).scalars()
+    placed = tuple(Placed(**row._mapping) for row in placements)
+    waits_for = tuple(waits) if job.state is JobState.WAITING else ()
+    place = _place(connection, job) if job.state is JobState.WAITING else None
+    attempts = read_attempts(connection, job.id)
+    reason = _reason(connection, job, waits_for, placed, fleet, now)
+    return Explanation(job, attempts, placed, waits_for, place, reason)
+
+
+def _place(connection: Connection, job: Job) -> int:
+    before = or_(_j.priority < job.priority, and_(_j.priority == job.priority, _j.number < job.number))
+    statement = select(func.count()).where(_j.state == JobState.WAITING, before)
+    return int(connection.execute(statement).scalar_one())
+
+
+def _reason(
+    connection: Connection, job: Job, waits_for: tuple[str, ...], placed: tuple[Placed, ...], fleet: Fleet, now: float
+) -> str:
+    if job.state is not JobState.WAITING:
+        if job.error is not None:
+            return job.error.message
+        return f"It is at {job.backend}." if job.backend else f"It is {job.state.value}."
+    if waits_for:
+        return f"It waits for {len(waits_for)} other job{'s' if len(waits_for) > 1 else ''}."
+    if job.not_before > now:
+        return f"It waits for its time, in {job.not_before - now:.0f} s."
+    if is_paused(connection):
+        return "The queue is paused."
+    return _why_unplaced(connection, job, placed, fleet)
+
+
+def _why_unplaced(connection: Connection, job: Job, placed: tuple[Placed, ...], fleet: Fleet) -> str:
+    reasons = nobody(read_needs(connection, job.needs_key), fleet.read_offers(connection))
+    if reasons:
+        return f"No backend can run it now: {'; '.join(reasons)}."
+    if placed and placed[-1].backend is None:
+        return placed[-1].reason
+    return "It waits for a free backend that can run it."
+
+
+def read_needs(connection: Connection, key: str) -> Needs:
+    """The needs of this key, which a job names."""
+    text = connection.execute(select(schema.needs.c.document).where(schema.needs.c.key == key)).scalar_one()
+    return Needs.from_dict(json.loads(text))
+
+
+def is_paused(connection: Connection) -> bool:
+    """Whether the queue begins no jobs."""
+    s = schema.settings.c
+    return connection.execute(select(s.value).where(s.name == "paused")).scalar() == "yes"
