@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from comfyops.errors import MissingExtraError, MissingFileError, NotJsonError, UnknownTemplateError
 from comfyops.support.files import read_bytes
@@ -19,8 +20,10 @@ if TYPE_CHECKING:  # what only some commands need is imported where it is used: 
     from comfyops.models.catalog import Catalog
     from comfyops.models.provision import Provision
     from comfyops.models.sources import Web
+    from comfyops.models.sources.peers import Peers
     from comfyops.models.storage import Storage
     from comfyops.models.trust import Trust
+    from comfyops.support.proxies import Proxies
     from comfyops.workflows.inputs.pins import Pins, Prepared
     from comfyops.workflows.library import Library
     from comfyops.workflows.templates import Template
@@ -187,7 +190,34 @@ def model_trust(settings: Settings) -> Trust:
         mirrors.add(place)
         if token and (not mirror or place in own or place == home):
             tokens[place] = token
-    return trust.Trust(own | mirrors - trust.HOSTS, plain, tokens)
+    peers = {trust.place_of(address): address for address in model_peers(settings).addresses}
+    if settings.peer_token is not None:
+        tokens |= dict.fromkeys(peers, settings.peer_token.get_secret_value())
+    plain |= {place for place, address in peers.items() if address.startswith("http:")}
+    return trust.Trust(own | peers.keys() | mirrors - trust.HOSTS, plain, tokens, proxies=web_proxies(settings))
+
+
+def model_peers(settings: Settings) -> Peers:
+    """The machines that share their models with this one.
+
+    Raises UsageError.
+    """
+    from comfyops.models.sources import peers
+
+    return peers.parse(settings.peers)
+
+
+def web_proxies(settings: Settings) -> Proxies:
+    """What stands between this machine and the web. Peers are of one's own network and asked directly.
+
+    Raises UsageError.
+    """
+    from comfyops.support import proxies
+
+    given = (settings.http_proxy, settings.https_proxy)
+    http, https = (item.get_secret_value() if item is not None else "" for item in given)
+    peers = ",".join(urlsplit(address).netloc for address in model_peers(settings).addresses)
+    return proxies.parse(http, https, f"{settings.no_proxy},{peers}")
 
 
 def model_provision(storage: Storage, settings: Settings, *, allow_pickle: bool = False) -> Provision:
@@ -196,11 +226,14 @@ def model_provision(storage: Storage, settings: Settings, *, allow_pickle: bool 
     Raises UsageError for a setting that makes no sense.
     """
     from comfyops.models.provision import Provision
+    from comfyops.models.sources.folders import ModelFolders
     from comfyops.models.transfer.request import TransferSettings
 
     web = model_web(settings)
-    transfer = TransferSettings(allow=web.trust.allow, token_for=web.trust.token_for)
-    return Provision(storage, web, transfer, allow_pickle=allow_pickle)
+    transfer = TransferSettings(allow=web.trust.allow, token_for=web.trust.token_for, proxies=web.proxies)
+    folders = ModelFolders(settings.source_folders, settings.hub_cache)
+    peers = model_peers(settings)
+    return Provision(storage, web, transfer, allow_pickle=allow_pickle, folders=folders, peers=peers)
 
 
 def model_web(settings: Settings) -> Web:
@@ -208,11 +241,12 @@ def model_web(settings: Settings) -> Web:
 
     Raises UsageError for a setting that makes no sense.
     """
-    from comfyops.models.sources import Web
+    from comfyops.models.sources import Web, buckets
 
     endpoints = {"https://huggingface.co": settings.hf_endpoint, "https://civitai.com": settings.civitai_endpoint}
     mirrors = {home: mirror for home, mirror in endpoints.items() if mirror}
-    return Web(model_trust(settings), settings.offline, endpoints=mirrors)
+    allowed, through = buckets.parse(settings.model_buckets), web_proxies(settings)
+    return Web(model_trust(settings), settings.offline, endpoints=mirrors, buckets=allowed, proxies=through)
 
 
 def server_web(settings: Settings) -> Web:

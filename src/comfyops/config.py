@@ -87,6 +87,39 @@ class Settings(BaseSettings):
         description="Further hosts that models may come from, as `host` or `host:port`, separated by commas; "
         "`http://host:port` allows plain http there.",
     )
+    model_sources: str = Field(
+        default="",
+        description="Folders with model files, such as a network share, looked into before a model is fetched; "
+        "separated by commas.",
+    )
+    model_buckets: str = Field(
+        default="",
+        description="Buckets of object storage that models may come from, as s3://NAME, gs://NAME or az://CONTAINER, "
+        "separated by commas; options follow as in s3://NAME?endpoint=http://host:9000&region=eu-west-1&anonymous.",
+    )
+    peers: str = Field(
+        default="",
+        description="Other machines that share their models (`comfyops models share`), asked before the internet: "
+        "addresses as http://host:port, separated by commas.",
+    )
+    peer_token: SecretStr | None = Field(
+        default=None, description="What peers show each other: `comfyops models share` gives files to nobody else."
+    )
+    http_proxy: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COMFYOPS_HTTP_PROXY", "HTTP_PROXY", "ALL_PROXY"),
+        description="Proxy for addresses of http, as http://[user:password@]host:port.",
+    )
+    https_proxy: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COMFYOPS_HTTPS_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+        description="Proxy for addresses of https, which go through it unseen (CONNECT).",
+    )
+    no_proxy: str = Field(
+        default="",
+        validation_alias=AliasChoices("COMFYOPS_NO_PROXY", "NO_PROXY"),
+        description="Hosts that are asked without a proxy: names, .domains, addresses, networks, separated by commas.",
+    )
     hf_endpoint: str = Field(
         default="",
         validation_alias=AliasChoices("COMFYOPS_HF_ENDPOINT", "HF_ENDPOINT"),
@@ -102,10 +135,16 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("COMFYOPS_HF_TOKEN_PATH", "HF_TOKEN_PATH"),
         description="File with the token of `hf auth login`, where it is not at its usual place.",
     )
-    hf_home: Path = Field(
-        default=Path("~/.cache/huggingface"),
+    hf_home: Path | None = Field(
+        default=None,
         validation_alias=AliasChoices("COMFYOPS_HF_HOME", "HF_HOME"),
-        description="Folder of Hugging Face's own tools; `token` in it is read.",
+        description="Folder of Hugging Face's own tools, else `huggingface` in XDG_CACHE_HOME or ~/.cache; `token` in "
+        "it is read.",
+    )
+    hf_hub_cache: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("COMFYOPS_HF_HUB_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"),
+        description="Cache of Hugging Face's own tools, else `hub` in their folder: a file in it is not fetched again.",
     )
     civitai_token: SecretStr | None = Field(
         default=None,
@@ -117,6 +156,11 @@ class Settings(BaseSettings):
         default=False,
         validation_alias=AliasChoices("COMFYOPS_OFFLINE", "HF_HUB_OFFLINE"),
         description="Never ask a source of models: only what is there and what is remembered counts.",
+    )
+
+    node_registry: str = Field(
+        default="https://api.comfy.org",
+        description="Address of the registry of packs of custom nodes.",
     )
 
     max_login_attempts: int = Field(
@@ -165,11 +209,27 @@ class Settings(BaseSettings):
         )
 
     @property
+    def hub_home(self) -> Path:
+        """The folder of Hugging Face's own tools."""
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return (self.hf_home or Path(cache, "huggingface")).expanduser()
+
+    @property
+    def hub_cache(self) -> Path:
+        """Where Hugging Face's own tools keep files."""
+        return (self.hf_hub_cache or self.hub_home / "hub").expanduser()
+
+    @property
+    def source_folders(self) -> tuple[Path, ...]:
+        """The folders of `model_sources`."""
+        return tuple(Path(item).expanduser() for part in self.model_sources.split(",") if (item := part.strip()))
+
+    @property
     def hub_token(self) -> str | None:
         """The token for Hugging Face: the setting, else the one that its own tools have saved."""
         if self.hf_token is not None:
             return self.hf_token.get_secret_value().strip() or None
-        file = (self.hf_token_path or self.hf_home / "token").expanduser()
+        file = (self.hf_token_path or self.hub_home / "token").expanduser()
         try:
             return file.read_text(encoding="utf-8").strip() or None
         except (OSError, UnicodeDecodeError):
@@ -247,7 +307,10 @@ def _names() -> Iterator[str]:
         yield f"COMFYOPS_{name.upper()}"
 
 
-_KNOWN = frozenset(_names()) | {"COMFYOPS_DEBUG", "COMFYOPS_BACKEND_TOKEN", "COMFYOPS_TEST_ALL"}
+_KNOWN = frozenset(_names()) | {
+    *("COMFYOPS_DEBUG", "COMFYOPS_BACKEND_TOKEN", "COMFYOPS_TEST_ALL"),
+    *("COMFYOPS_LOG_FILE", "COMFYOPS_LOG_FORMAT", "COMFYOPS_LOG_LEVEL"),
+}
 # What Kubernetes and container links set by themselves for a service of the name comfyops; and the benchmarks' own.
 _FOREIGN = re.compile(r"COMFYOPS_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?|NAME|ENV_\w+|BENCH_\w+)")
 

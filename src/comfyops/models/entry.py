@@ -25,6 +25,7 @@ _FIELDS = frozenset(
         *("required_in", "optional_in", "page", "note", "variants"),
     ]
 )
+_SCHEMES = ("https", "http", "file", "s3", "gs", "az")
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -159,7 +160,7 @@ def normal_url(url: str) -> str:
 def _url(url: str, where: str) -> str:
     try:
         parts = urlsplit(url.strip())
-        known = parts.scheme in ("https", "http", "file") and (parts.hostname or parts.path) and parts.port != 0
+        known = parts.scheme in _SCHEMES and (parts.hostname or parts.path) and parts.port != 0
     except ValueError:
         known = False
     if not known or any(ord(char) <= 32 or ord(char) == 127 for char in url.strip()):

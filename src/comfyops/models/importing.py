@@ -14,7 +14,7 @@ from comfyops.models import formats
 from comfyops.models.entry import ModelEntry
 from comfyops.models.stamps import Stamps, hash_file
 from comfyops.models.storage import Storage
-from comfyops.support.files import storage_error, writing
+from comfyops.support.files import writing
 
 _PIECE = 1 << 20
 
@@ -44,26 +44,34 @@ def match(path: Path, digest: str, models: Iterable[ModelEntry]) -> ModelEntry |
 
 
 def place(path: Path, entry: ModelEntry, storage: Storage, stamps: Stamps, *, allow_pickle: bool = False) -> Placed:
-    """Put a file in a model's place. The file itself stays where it is.
+    """Put a file in a model's place. The file itself stays where it is; one of another volume is read once.
 
     Raises IntegrityError where it is not that model, UnsafeModelError, MissingFileError, StorageError, DiskFullError.
     """
+    target = storage.target(entry)
     try:
-        digest, before = hash_file(path)
+        stat = path.stat()
+        digest = hash_file(path)[0] if _same_volume(stat, target) else None
     except OSError as error:
         raise MissingFileError(f"{path} cannot be read.", path=str(path)) from error
-    _promised(path, entry.as_found(before.st_size), digest, before.st_size)
+    _promised(path, entry.as_found(stat.st_size), digest, stat.st_size)
     formats.check(path, entry.file, allow_pickle=allow_pickle)
-    target = storage.target(entry)
-    linked = target.exists() and target.samefile(path)
-    if not linked:
-        linked = _linked(path, target) or _copied(path, target, digest)
+    linked = digest is not None and ((target.exists() and target.samefile(path)) or _linked(path, target))
+    if digest is None or not linked:
+        digest = _copied(path, target, entry.as_found(stat.st_size), digest)
     stamps.remember(target, target.stat(), digest)
-    return Placed(entry, str(path), str(target), before.st_size, digest, linked)
+    return Placed(entry, str(path), str(target), stat.st_size, digest, linked)
 
 
-def _promised(path: Path, entry: ModelEntry, digest: str, size: int) -> None:
-    if entry.sha256 is not None and digest != entry.sha256:
+def _same_volume(stat: os.stat_result, target: Path) -> bool:
+    """Whether a file may be linked to the target: they are on one volume, as far as that can be told."""
+    there = next(folder for folder in (target, *target.parents) if folder.exists())
+    return there.stat().st_dev == stat.st_dev
+
+
+def _promised(path: Path, entry: ModelEntry, digest: str | None, size: int) -> None:
+    """Compare a file with its promise; a digest of None was not computed yet."""
+    if None not in (entry.sha256, digest) and digest != entry.sha256:
         words = f"{path} is not {entry.id}: its SHA-256 is {digest}, not {entry.sha256}."
         raise IntegrityError(words, hint="Fetch the model instead.", path=str(path))
     if entry.size is not None and size != entry.size:
@@ -85,18 +93,19 @@ def _linked(path: Path, target: Path) -> bool:
     return True
 
 
-def _copied(path: Path, target: Path, digest: str) -> bool:
-    """Copy a file, and see that what was copied is what was hashed before; returns False, for "not linked"."""
+def _copied(path: Path, target: Path, entry: ModelEntry, digest: str | None) -> str:
+    """Copy a file, and see that what was copied is what was promised, and what was hashed before where it was."""
     try:
         source = path.open("rb")
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise MissingFileError(f"{path} cannot be read.", path=str(path)) from error
     copied = sha256()
     with source, writing(target) as file:
         shutil.copyfileobj(source, _Hashing(file.write, copied.update), _PIECE)
-        if copied.hexdigest() != digest:
+        _promised(path, entry, copied.hexdigest(), file.tell())
+        if digest not in (None, copied.hexdigest()):
             raise IntegrityError(f"{path} changed while it was copied.", hint="Try again.", path=str(path))
-    return False
+    return copied.hexdigest()
 
 
 @dataclass(frozen=True)

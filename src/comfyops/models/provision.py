@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from comfyops.errors import DownloadError, IntegrityError, ModelError, StorageError, UnsafeNameError
+from comfyops.errors import DownloadError, IntegrityError, MissingFileError, ModelError, StorageError, UnsafeNameError
 from comfyops.models import check as checking
 from comfyops.models import facts, formats, importing, lock, places, plan, stamps
 from comfyops.models.catalog import Wanted
@@ -18,7 +18,11 @@ from comfyops.models.entry import ModelEntry
 from comfyops.models.lock import Lock, Pin
 from comfyops.models.plan import Blocked, Item, Plan
 from comfyops.models.sources import Web
+from comfyops.models.sources.folders import ModelFolders
 from comfyops.models.sources.local import path_of
+from comfyops.models.sources.located import Located
+from comfyops.models.sources.peers import Peers
+from comfyops.models.sources.web import offline_error
 from comfyops.models.storage import Storage
 from comfyops.models.transfer.engine import Transfers
 from comfyops.models.transfer.request import DownloadProgress, FileRequest, FileResult, TransferSettings
@@ -45,15 +49,20 @@ class Outcome:
 
 @dataclass
 class Provision:
-    """Works on one storage. `pinned` is a lock that the models must match."""
+    """Works on one storage. `pinned` is a lock that the models must match; `folders` and `peers` are looked into and
+    asked before the internet.
+    """
 
     storage: Storage
     web: Web
     transfer: TransferSettings = field(default_factory=TransferSettings)
     pinned: Lock = field(default_factory=Lock)
     allow_pickle: bool = False
+    folders: ModelFolders = field(default_factory=ModelFolders)
+    peers: Peers = field(default_factory=Peers)
 
     def __post_init__(self) -> None:
+        self._located = Located(self.web)
         self.stamps = stamps.load(self.storage.stamps)
         self.remembered = lock.remembered(self.storage.known)
         self._recalled: dict[str, ModelEntry] = {}
@@ -81,6 +90,9 @@ class Provision:
                 blocked.append(_blocked(item, error))
         answers = {item.entry.id: item for item in self._answers(chosen)} if ask else {}
         self._remember({key: item.pin for key, item in answers.items() if item.pin})
+        for answer in answers.values():
+            if answer.remote is not None:
+                self._located.learn(answer.remote)
         blocked += [
             _blocked(item, answers[item.entry.id].error)
             for item in chosen
@@ -97,9 +109,18 @@ class Provision:
         if items:
             places.check_writable(self.storage.root)
         done = {item.entry.id: outcome for item in items if (outcome := self._from_here(item)) is not None}
-        requests = [self._request(item) for item in items if item.entry.id not in done]
-        by_name = {item.entry.id: item for item in items}
-        for result in Transfers(self.transfer).run(requests, on_progress) if requests else ():
+        rest = [item for item in items if item.entry.id not in done]
+        near = self._near([item.entry for item in rest])
+        requests = []
+        for item in rest:
+            request = self._request(item, near.get(item.entry.id, ()))
+            if request.urls or not self.web.offline:
+                requests.append(request)
+            else:
+                done[item.entry.id] = _failed(item, offline_error())
+        by_name = {item.entry.id: item for item in rest}
+        transfers = Transfers(replace(self.transfer, locate=self._located))
+        for result in transfers.run(requests, on_progress) if requests else ():
             done[result.request.name] = self._outcome(by_name[result.request.name], result)
         self.stamps.save()
         return tuple(done[item.entry.id] for item in items)
@@ -135,26 +156,39 @@ class Provision:
             return
 
     def _from_here(self, item: Item) -> Outcome | None:
-        """The model out of a file of this machine: one that lies in another folder, or at a file address."""
+        """The model out of a file of this machine: in another folder of models, at a file address, or on a share."""
         local = [path_of(url) for url in item.entry.urls if url.startswith("file:")]
+        local += self.folders.find(item.entry)
         if item.state is State.MISPLACED and item.entry.sha256 is not None:
             other = self.storage.elsewhere(item.entry)
             local = [other, *local] if other else local
         for path in local:
             try:
                 placed = importing.place(path, item.entry, self.storage, self.stamps, allow_pickle=self.allow_pickle)
-            except IntegrityError:
+            except (IntegrityError, MissingFileError):
                 continue
             except ModelError as error:
                 return _failed(item, error)
             return Outcome(item.entry, True, placed.path, "linked" if placed.linked else "copied", placed.sha256)
         return None
 
-    def _request(self, item: Item) -> FileRequest:
+    def _near(self, entries: Sequence[ModelEntry]) -> dict[str, tuple[str, ...]]:
+        """The addresses of models at peers, by the models' ids."""
+        found = self.peers.holding(entries, self.web)
+        for remotes in found.values():
+            for remote in remotes:
+                self._located.learn(remote)
+        return {key: tuple(remote.url for remote in remotes) for key, remotes in found.items()}
+
+    def _request(self, item: Item, near: tuple[str, ...]) -> FileRequest:
+        """What is asked of the transfers. Peers come first where a hash proves what they send, else last."""
         entry = item.entry
-        urls = tuple(self.web.rewritten(url) for url in entry.urls if not url.startswith("file:"))
+        far = () if self.web.offline else tuple(url for url in entry.urls if not url.startswith("file:"))
+        rewritten = tuple(self.web.rewritten(url) for url in far)
+        urls = (*near, *rewritten) if entry.sha256 else (*rewritten, *near)
         check = formats.checker(entry.file, allow_pickle=self.allow_pickle)
-        return FileRequest(entry.id, Path(item.target), urls, entry.size, entry.sha256, check=check)
+        measure = formats.measurer(entry.file)
+        return FileRequest(entry.id, Path(item.target), urls, entry.size, entry.sha256, check=check, measure=measure)
 
     def _outcome(self, item: Item, result: FileResult) -> Outcome:
         if not result.ok or result.sha256 is None:

@@ -13,10 +13,11 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, urlsplit
 
 from comfyops.errors import UntrustedSourceError, UsageError
+from comfyops.support.proxies import NONE, Proxies
 
 HOSTS = frozenset(
     {
@@ -51,12 +52,16 @@ def addresses(host: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Trust:
-    """Answers what may be asked. `own` are a person's hosts ("host" or "host:port"), `plain` those of them for http."""
+    """Answers what may be asked. `own` are a person's hosts ("host" or "host:port"), `plain` those of them for http.
+
+    A host that is asked through one of `proxies` is not looked up here: the proxy does that, and knows other names.
+    """
 
     own: frozenset[str] = frozenset()
     plain: frozenset[str] = frozenset()
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     resolve: Resolver = addresses
+    proxies: Proxies = NONE
     _seen: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     def allow(self, url: str) -> None:
@@ -79,11 +84,19 @@ class Trust:
             raise _refused(url, f"{host} is not a known source of models", host=host)
         self._no_private(url, host)
 
+    def also(self, url: str) -> Trust:
+        """The same trust, and an address's host besides: for an address that a person's own setting leads to."""
+        parts = _split(url)
+        plain = {_place(parts)} if parts.scheme == "http" else set()
+        return replace(self, own=self.own | {_place(parts)}, plain=self.plain | plain)
+
     def token_for(self, place: str) -> str | None:
         """The token that belongs to a host ("huggingface.co", or "host:port" where a port is named)."""
         return self.tokens.get(place.lower().removesuffix(":443"))
 
     def _no_private(self, url: str, host: str) -> None:
+        if self.proxies.of(url) is not None:  # the proxy looks the name up, and connects where it may
+            return
         if time.monotonic() - self._seen.get(host, -_REMEMBERED) < _REMEMBERED:
             return
         for address in self.resolve(host):

@@ -120,7 +120,8 @@ def _is_here(host: str) -> bool:
 
 def _matches(item: str, host: str, port: int) -> bool:
     """Whether an item of NO_PROXY means a host; a name means what is below it too."""
-    name, _, wanted = item.rpartition(":") if item.count(":") == 1 else (item, "", "")
+    with_port = item.count(":") == 1 or "]:" in item
+    name, _, wanted = item.rpartition(":") if with_port else (item, "", "")
     if name == "*":
         return True
     if wanted and wanted != str(port):

@@ -8,6 +8,7 @@ from comfyops.errors import UntrustedSourceError
 from comfyops.models.sources.civitai import Civitai
 from comfyops.models.sources.huggingface import HuggingFace
 from comfyops.models.sources.local import Local
+from comfyops.models.sources.objects import Objects
 from comfyops.models.sources.source import Remote, Source
 from comfyops.models.sources.url import Url
 from comfyops.models.sources.web import Web
@@ -16,6 +17,7 @@ SOURCES: Mapping[str, Source] = {
     "huggingface": HuggingFace(),
     "civitai": Civitai(),
     "local": Local(),
+    "objects": Objects(),
     "url": Url(),
 }
 """Kinds of sources by name; the first that takes an address is asked."""

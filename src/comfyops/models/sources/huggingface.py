@@ -7,7 +7,7 @@ Source: the Hub's own answer to HEAD on such an address: `X-Linked-Size`, `X-Lin
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from comfyops.errors import DownloadError, GatedModelError
 from comfyops.models.sources.source import Remote
@@ -39,13 +39,15 @@ class HuggingFace:
         size = answer.headers.get("x-linked-size") or (
             answer.headers.get("content-length") if answer.status == 200 else None
         )
-        etag = (answer.headers.get("x-linked-etag") or answer.headers.get("etag") or "").strip('W/"').lower()
+        digest = (answer.headers.get("x-linked-etag") or answer.headers.get("etag") or "").strip('W/"').lower()
         return Remote(
             address,
             size=int(size) if size and size.isascii() and size.isdigit() else None,
-            sha256=etag if _SHA256.fullmatch(etag) else None,
+            sha256=digest if _SHA256.fullmatch(digest) else None,
             revision=answer.headers.get("x-repo-commit"),
             file=unquote(urlsplit(url).path.rpartition("/")[2]),
+            location=urljoin(answer.url, answer.headers.get("location", "")),
+            etag=answer.headers.get("etag") if answer.status == 200 else None,  # a store has its own
         )
 
 

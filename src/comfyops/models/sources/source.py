@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from comfyops.models.sources.web import Web
@@ -13,7 +13,8 @@ class Remote:
     """What a source says of a file, before anything of it is fetched.
 
     `url` is the address to fetch it from. `size` in bytes, `sha256` and `revision` are None where the source does not
-    say. `file` is the name that the source gives it.
+    say. `file` is the name that the source gives it. `location` is where the bytes are right now, which may be a signed
+    address that is never shown or kept, and `etag` what the server there calls them; None where that was not said.
     """
 
     url: str
@@ -21,6 +22,8 @@ class Remote:
     sha256: str | None = None
     revision: str | None = None
     file: str | None = None
+    location: str | None = field(default=None, repr=False, compare=False)
+    etag: str | None = None
 
 
 class Source(Protocol):

@@ -30,7 +30,8 @@ class Url:
             raise GatedModelError(words, hint="Fetch it with a browser, and use `comfyops models download --manual`.")
         if answer.status >= 400:
             raise DownloadError(f"{shown} is not there ({answer.status}).", status=answer.status)
-        return Remote(url, size=_size(answer), file=unquote(urlsplit(url).path.rpartition("/")[2]))
+        file, etag = unquote(urlsplit(url).path.rpartition("/")[2]), answer.headers.get("etag")
+        return Remote(url, size=_size(answer), revision=etag, file=file, location=answer.url, etag=etag)
 
 
 def _size(answer: Answer) -> int | None:

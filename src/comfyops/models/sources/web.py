@@ -18,7 +18,9 @@ from urllib.parse import urljoin, urlsplit
 
 from comfyops import __version__
 from comfyops.errors import DownloadError
+from comfyops.models.sources.buckets import Buckets
 from comfyops.models.trust import Trust, place_of
+from comfyops.support import proxies
 
 MOST_HOPS = 8
 MOST_BYTES = 8 * 1024 * 1024
@@ -52,7 +54,7 @@ class Answer:
 @dataclass(frozen=True)
 class Web:
     """Asks sources. `timeout` in seconds for each step, `attempts` in all for what may pass by itself,
-    `endpoints` are mirrors by the address that they stand for."""
+    `endpoints` are mirrors by the address that they stand for, `buckets` those of object storage that may be asked."""
 
     trust: Trust
     offline: bool = False
@@ -60,6 +62,8 @@ class Web:
     attempts: int = 4
     first_pause: float = 0.5
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    buckets: Buckets = field(default_factory=Buckets)
+    proxies: proxies.Proxies = proxies.NONE
 
     def rewritten(self, url: str) -> str:
         """The address at a person's mirror, where one stands for its host."""
@@ -86,7 +90,7 @@ class Web:
         Raises UntrustedSourceError for a hop that is not allowed, DownloadError where no answer comes.
         """
         if self.offline:
-            raise DownloadError("No source is asked while offline.", hint="Unset HF_HUB_OFFLINE (COMFYOPS_OFFLINE).")
+            raise offline_error()
         for _ in range(MOST_HOPS):
             answer = self._patiently(method, url, headers or {})
             target = answer.headers.get("location")
@@ -120,22 +124,24 @@ class Web:
         raise DownloadError(f"{_shown(url)} cannot be asked: {reason.rstrip('.')}.", hint="Try again later.")
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], sent: bytes | None = None) -> Answer:
-        parts = urlsplit(url)
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(parts.netloc, timeout=self.timeout)
-        else:
-            connection = http.client.HTTPConnection(parts.netloc, timeout=self.timeout)
+        proxy = self.proxies.of(url)
+        connection = proxies.connection(url, proxy, self.timeout)
+        target, also = proxies.absolute(url, _path(url), proxy)
         token = self.trust.token_for(place_of(url))
         own = {"Authorization": f"Bearer {token}"} if token else {}
         base = {"User-Agent": f"comfyops/{__version__}", "Accept-Encoding": "identity"}
         try:
-            connection.request(method, _path(url), sent, headers={**base, **headers, **own})
+            connection.request(method, target, sent, headers={**base, **headers, **own, **also})
             with connection.getresponse() as answer:
                 body = answer.read(MOST_BYTES) if _small(answer) else b""
                 return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body, url)
         finally:
             connection.close()
+
+
+def offline_error() -> DownloadError:
+    """Why nothing is asked."""
+    return DownloadError("No source is asked while offline.", hint="Unset HF_HUB_OFFLINE (COMFYOPS_OFFLINE).")
 
 
 def _small(answer: http.client.HTTPResponse) -> bool:
