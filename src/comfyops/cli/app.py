@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
+
+from comfyops.cli import logs
 
 COMMANDS = (
     "run",
@@ -27,6 +31,22 @@ COMMANDS = (
     "simulate",
 )
 """The nouns (and verbs) after `comfyops`, in the order of the help; each is a module in `commands`."""
+
+
+class LogFormat(StrEnum):
+    """Forms of log lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """How important a log line is."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class LazyGroup(TyperGroup):
@@ -64,11 +84,21 @@ def build() -> Any:
     @app.callback()
     def root(
         version: bool = typer.Option(False, "--version", "-v", help="Print the version and exit.", is_eager=True),
+        log_file: Path | None = typer.Option(
+            None, envvar="COMFYOPS_LOG_FILE", help="Write log lines into this file too."
+        ),
+        log_format: LogFormat | None = typer.Option(
+            None, envvar="COMFYOPS_LOG_FORMAT", help="Form of log lines; without a file they stand on stderr."
+        ),
+        log_level: LogLevel = typer.Option(
+            LogLevel.INFO, envvar="COMFYOPS_LOG_LEVEL", help="The least important log lines to write."
+        ),
     ) -> None:
         if version:
             from comfyops import __version__
 
             typer.echo(f"comfyops {__version__}")
             raise typer.Exit
+        logs.set_up(log_file, log_format.value if log_format else None, log_level.value)
 
     return get_command(app)

@@ -38,21 +38,29 @@ def _run(argv: list[str]) -> int:
         print(f"comfyops {__version__}")  # noqa: T201 (before the printer is imported, which costs time)
         return 0
     try:
-        from comfyops.cli import output
+        from comfyops.cli import logs, output
     except KeyboardInterrupt:
         return _INTERRUPTED
+    logging, argv = logs.hoisted(argv)
+    try:
+        return _carried_out(output, logging, argv)
+    finally:
+        logs.tear_down()
+
+
+def _carried_out(output: Any, logging: list[str], argv: list[str]) -> int:
     as_json = "--json" in _before_dashes(argv)
     try:
-        result = _invoke(argv)
+        result = _invoke([*logging, *argv])
         if result == _INTERRUPTED:  # which is what Typer makes of a KeyboardInterrupt
             raise KeyboardInterrupt
     except KeyboardInterrupt:
-        return output.interrupted(as_json=as_json, command=_command(argv))
+        return int(output.interrupted(as_json=as_json, command=_command(argv)))
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
             raise  # help was printed; files of ours fail with errors of ours
-        return output.failed(error, as_json=as_json, command=_command(argv))
-    return output.emit(result, as_json=as_json)
+        return int(output.failed(error, as_json=as_json, command=_command(argv)))
+    return int(output.emit(result, as_json=as_json))
 
 
 def _invoke(argv: list[str]) -> Any:

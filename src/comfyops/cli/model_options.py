@@ -15,10 +15,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from comfyops import app as parts
 from comfyops.cli.options import settings
-from comfyops.cli.output import say, talk
+from comfyops.cli.output import show, talk
 from comfyops.errors import UsageError
 from comfyops.models import lock as locks
 from comfyops.models.catalog import Catalog, Choice, Wanted
+from comfyops.models.progress_log import ProgressLog
 from comfyops.models.storage import Storage
 
 if TYPE_CHECKING:
@@ -118,13 +119,23 @@ def rate(text: str) -> int:
 
 @contextmanager
 def fetching(total: int, *, quiet: bool) -> Iterator[Listener]:
-    """Show downloads until the block is left: bars on a terminal, a line at each file's end elsewhere."""
+    """Show downloads until the block is left: bars on a terminal, a line at each file's end elsewhere; and log them."""
+    logged = ProgressLog()
     if quiet or not talk().is_terminal:
-        yield (lambda progress: None) if quiet else _Lines()
+        yield _both(logged, None if quiet else _Lines())
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=talk(), transient=True) as bars:
-        yield _Bars(bars, total)
+        yield _both(logged, _Bars(bars, total))
+
+
+def _both(logged: ProgressLog, shown: Listener | None) -> Listener:
+    def listen(progress: DownloadProgress) -> None:
+        logged(progress)
+        if shown is not None:
+            shown(progress)
+
+    return listen
 
 
 class _Lines:
@@ -137,7 +148,7 @@ class _Lines:
         name, status = progress.model_name, progress.status
         if self._said.get(name) != status and status in ("downloading", "completed", "failed"):
             self._said[name] = status
-            say(f"{status}: {escape(name)}")
+            show(f"{status}: {escape(name)}")
 
 
 class _Bars:

@@ -33,8 +33,11 @@ def settings(**options: Any) -> Settings:
     Raises UsageError.
     """
     from comfyops import config
+    from comfyops.cli import logs
 
-    return config.override(config.load(), **options)
+    chosen = config.override(config.load(), **options)
+    logs.protect(chosen, chosen.hub_token)
+    return chosen
 
 
 def chosen_types(

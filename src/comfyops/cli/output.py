@@ -9,7 +9,9 @@ Data goes to stdout, talk to stderr. With --json every command prints one envelo
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import logging
 import math
 import re
 import sys
@@ -23,12 +25,17 @@ from typing import Any
 import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.text import Text
 
 from comfyops import __version__
+from comfyops.cli import logs
 from comfyops.errors import ComfyOpsError, InternalError, StoppedError, UsageError
+from comfyops.support.logs import TALK
 
 # The base of Typer's own usage errors, which it does not export.
 _TyperUsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+
+_log = logging.getLogger(TALK)
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -73,9 +80,12 @@ def failed(error: Exception, *, as_json: bool, command: str = "") -> int:
     if as_json:
         _print_json(_envelope(command, ok=False, error=_described(known)))
     elif known.message:
-        say(f"[bold red]error[/] [dim]({known.code})[/]: {escape(' '.join(known.message.split()))}")
+        show(f"[bold red]error[/] [dim]({known.code})[/]: {escape(' '.join(known.message.split()))}")
         if known.hint:
-            say(f"  [dim]hint:[/] {escape(known.hint)}")
+            show(f"  [dim]hint:[/] {escape(known.hint)}")
+    if known.message:
+        words = " ".join(f"{known.message} {known.hint}".split())
+        _log.error("error (%s): %s", known.code, words, extra={"code": known.code})
     return 2 if isinstance(known, UsageError) else 1
 
 
@@ -89,13 +99,20 @@ def interrupted(*, as_json: bool, command: str = "") -> int:
 
 
 def say(*lines: RenderableType) -> None:
-    """Talk to the person, on stderr."""
+    """Talk to the person, on stderr; it is logged too."""
+    show(*lines)
+    for line in lines:
+        _log.info("%s", _text(line))
+
+
+def show(*lines: RenderableType) -> None:
+    """Talk to the person, on stderr, of what the log says in another way."""
     _print(talk(), lines)
 
 
 def talk() -> Console:
-    """The console on stderr, for talk and progress."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    """The console on stderr, for talk and progress; silent where log lines stand there."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, quiet=logs.instead_of_talk())
 
 
 def count(number: int, noun: str) -> str:
@@ -133,6 +150,15 @@ def plain(value: Any) -> Any:
 def _print(console: Console, lines: Iterable[RenderableType]) -> None:
     for line in lines:
         console.print(_harmless(line) if isinstance(line, str) else line)
+
+
+def _text(line: RenderableType) -> str:
+    """A line without its markup."""
+    if isinstance(line, str):
+        return Text.from_markup(line).plain
+    console = Console(file=io.StringIO(), soft_wrap=True, highlight=False)
+    console.print(line)
+    return console.file.getvalue().rstrip()  # type: ignore[attr-defined,no-any-return]
 
 
 def _harmless(text: str) -> str:

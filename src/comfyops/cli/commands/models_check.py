@@ -24,8 +24,10 @@ from comfyops.cli.model_options import (
 from comfyops.cli.model_options import Optional as IncludeOptional
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count, in_words
+from comfyops.cli.stopping import hashing_shown
 from comfyops.models import health
 from comfyops.models.check import Finding, State
+from comfyops.models.progress_log import log_findings
 
 _COLOURS = {State.VERIFIED: "green", State.PRESENT: "cyan", State.MISSING: "yellow", State.MISPLACED: "yellow"}
 
@@ -58,7 +60,8 @@ def check(
     """
     session = opened(comfyui_path, models_dir, catalog, lock)
     chosen = choice(names, model, group, everything=everything, optional=include_optional)
-    findings = session.provision.check(session.wanted(chosen), deep=deep)
+    with hashing_shown(quiet=as_json) as listener:
+        findings = session.provision.check(session.wanted(chosen), deep=deep, on_progress=listener)
     return checked("models check", findings, session.storage.root)
 
 
@@ -74,10 +77,15 @@ def verify(
     lock: LockFile = None,
     as_json: Json = False,
 ) -> Result:
-    """Read every byte of the models and compare it with what was promised: `check --deep`."""
+    """Read every byte of the models and compare it with what was promised: `check --deep`.
+
+    How far it is is shown; Ctrl-C ends it, and what was read until then is remembered.
+    """
     session = opened(comfyui_path, models_dir, catalog, lock)
     chosen = choice(names, model, group, everything=everything, optional=include_optional)
-    return checked("models verify", session.provision.check(session.wanted(chosen), deep=True), session.storage.root)
+    with hashing_shown(quiet=as_json) as listener:
+        findings = session.provision.check(session.wanted(chosen), deep=True, on_progress=listener)
+    return checked("models verify", findings, session.storage.root)
 
 
 def write_figures(
@@ -122,7 +130,8 @@ def where(
 
 
 def checked(command: str, findings: Sequence[Finding], root: Path) -> Result:
-    """The result of a check."""
+    """The result of a check, which is logged."""
+    log_findings(findings)
     bad = [item for item in findings if item.bad]
     good = [item for item in findings if item.good]
     data = {

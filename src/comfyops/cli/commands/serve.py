@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from comfyops.cli import logs
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, emit, say
 from comfyops.cli.serve_options import OpenListen, OpenMode, OpenOwner, OpenRole
@@ -62,6 +63,7 @@ def serve(
     from comfyops.gateway.settings import GatewaySettings, Limits
     from comfyops.gateway.settings import backend as address
 
+    logs.protect(settings(), backend_token)
     if (certificate is None) != (key is None):
         raise UsageError("A certificate needs its key, and a key its certificate.")
     for file in (certificate, key):
