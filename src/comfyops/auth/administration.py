@@ -10,6 +10,7 @@ from typing import Any
 
 from comfyops.auth import credentials
 from comfyops.auth.audit import AuditLog
+from comfyops.auth.principal import Principal
 from comfyops.auth.records import Token, User
 from comfyops.auth.store import Store
 from comfyops.auth.tokens import new_owner
@@ -28,12 +29,21 @@ class NewToken:
 
 
 class Administration:
-    """Changes to a store, recorded under the name of who makes them. `rounds` is bcrypt's cost."""
+    """Changes to a store, recorded under the name of who makes them and where from. `rounds` is bcrypt's cost."""
 
-    def __init__(self, store: Store, audit: AuditLog, actor: str, rounds: int = credentials.ROUNDS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        audit: AuditLog,
+        actor: str | Principal,
+        rounds: int = credentials.ROUNDS,
+        *,
+        address: str = "",
+    ) -> None:
         self._store = store
         self._audit = audit
         self._actor = actor
+        self._address = address
         self._rounds = rounds
 
     def create_token(self, name: str, role: str, *, lifetime: float | None = None, user: str | None = None) -> NewToken:
@@ -76,6 +86,11 @@ class Administration:
         """Keep a user out with all tokens and sessions, or let one in again. Raises AccountError."""
         with self._recorded("auth.user.disable" if disabled else "auth.user.enable", name):
             return self._store.users.disable(name, self._now(), disabled=disabled)
+
+    def end_sessions(self, *, session: str | None = None, user: str | None = None) -> tuple[str, ...]:
+        """End one session by its id, or all of a user; their ids. Raises AccountError where there is no such one."""
+        with self._recorded("auth.session.end", session or user or ""):
+            return self._store.sessions.end_all(self._now(), session=session, user=user)
 
     def set_role(self, name: str, scopes: Iterable[str]) -> frozenset[str]:
         """Make a role, or give one other scopes. Raises AccountError."""
@@ -120,8 +135,19 @@ class Administration:
         try:
             yield
         except AuthError as error:
-            self._audit.record(
-                action, actor=self._actor, target=target, allowed=False, reason=error.message, details=details
-            )
+            self._record(action, target, details, reason=error.message, allowed=False)
             raise
-        self._audit.record(action, actor=self._actor, target=target, details=details)
+        self._record(action, target, details)
+
+    def _record(self, action: str, target: str, details: Any, reason: str = "", *, allowed: bool = True) -> None:
+        principal, name = (self._actor, "") if isinstance(self._actor, Principal) else (None, self._actor)
+        self._audit.record(
+            action,
+            principal,
+            actor=name,
+            address=self._address,
+            target=target,
+            allowed=allowed,
+            reason=reason,
+            details=details,
+        )

@@ -13,7 +13,7 @@ from typing import Any
 from comfyops.auth.audit_store import AuditStore
 from comfyops.auth.chain import Event
 from comfyops.auth.principal import Principal
-from comfyops.auth.redaction import redact, redacted
+from comfyops.auth.redaction import is_plain, redact, redacted
 from comfyops.errors import StorageError
 
 _log = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _BATCH = 500  # records in one transaction
 _MOST_WAITING = 20_000  # records; with more the disk is not keeping up
 _RETRY = 0.5  # seconds, where the file cannot be written
+_GATHER = 0.05  # seconds for more records to join the first one: one transaction for many, and few turns of threads
 _LONGEST = 500  # characters of a text
 
 _Item = Event | threading.Event | None
@@ -36,6 +37,7 @@ class AuditLog:
         self._store = store
         self._clock = clock
         self._waiting: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._wanted = threading.Event()  # somebody waits for what is there to be written
         self._closed = False
         self._failing = False
         self._writer = threading.Thread(target=self._write, name="audit", daemon=True)
@@ -61,16 +63,17 @@ class AuditLog:
         if self._closed or self._waiting.qsize() > _MOST_WAITING:
             raise StorageError("The record of who did what cannot be written.", hint="See to the disk that it is on.")
         who = (principal.id, principal.name, principal.token_id) if principal else (actor, actor, "")
-        texts = [_text(item) for item in (action, *who, address, target, reason)]
+        texts = _texts(action, *who, address, target, reason)
         action, actor, name, token_id, address, target, reason = texts
         at = round(self._clock(), 3)
-        clean = redacted(dict(details or {}))
+        clean = redacted(dict(details)) if details else {}
         self._waiting.put(Event(action, at, actor, name, token_id, address, target, allowed, reason, clean))
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until what was recorded so far is on disk; whether it is, after at most so many seconds."""
         written = threading.Event()
         self._waiting.put(written)
+        self._wanted.set()
         return written.wait(timeout)
 
     def close(self) -> None:
@@ -79,6 +82,7 @@ class AuditLog:
             return
         self._closed = True
         self._waiting.put(None)
+        self._wanted.set()
         self._writer.join(timeout=10.0)
         if self._writer.is_alive():
             raise StorageError("Not all records of who did what could be written.")
@@ -101,6 +105,9 @@ class AuditLog:
 
     def _gathered(self) -> list[_Item]:
         items = [self._waiting.get()]
+        if isinstance(items[0], Event) and self._waiting.qsize() < _BATCH:
+            self._wanted.wait(_GATHER)
+        self._wanted.clear()
         while len(items) < _BATCH and items[-1] is not None and not self._waiting.empty():
             items.append(self._waiting.get())
         return items
@@ -118,6 +125,12 @@ class AuditLog:
                 time.sleep(_RETRY)
 
 
-def _text(given: str) -> str:
-    """A text without secrets, of bounded length, that a file can hold."""
-    return redact(given).encode("utf-8", "backslashreplace").decode()[:_LONGEST]
+def _texts(*given: str) -> tuple[str, ...]:
+    """Texts without secrets, of bounded length, that a file can hold."""
+    if is_plain("\n".join(given)):
+        return tuple(_storable(text) for text in given)
+    return tuple(_storable(redact(text)) for text in given)
+
+
+def _storable(text: str) -> str:
+    return (text if text.isascii() else text.encode("utf-8", "backslashreplace").decode())[:_LONGEST]

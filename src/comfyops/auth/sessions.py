@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from comfyops.auth import changes
 from comfyops.auth.database import Database
@@ -13,7 +13,7 @@ from comfyops.auth.records import Session, User
 from comfyops.auth.roles import scopes_of
 from comfyops.auth.schema import sessions, users
 from comfyops.auth.users import user_of
-from comfyops.errors import WrongCredentialError
+from comfyops.errors import AccountError, WrongCredentialError
 
 
 class Sessions:
@@ -71,6 +71,44 @@ class Sessions:
             if gone is not None:
                 changes.note(connection, "session", gone, now)
         return gone
+
+    def all(self, now: float, idle: float) -> tuple[Session, ...]:
+        """Every session that counts, the last used first; `idle` is after how many seconds without use it does not."""
+        wanted = select(sessions).where(sessions.c.expires_at > now, sessions.c.seen_at > now - idle)
+        with self._database.reading() as connection:
+            known = {row.id: user_of(row) for row in connection.execute(select(users).where(users.c.disabled == 0))}
+            rows = connection.execute(wanted.order_by(sessions.c.seen_at.desc())).all()
+        return tuple(
+            Session(row.id, known[row.user_id], row.created_at, row.expires_at, row.seen_at)
+            for row in rows
+            if row.user_id in known
+        )
+
+    def end_all(self, now: float, *, session: str | None = None, user: str | None = None) -> tuple[str, ...]:
+        """End a session by its id, or all sessions of a user by name; their ids.
+
+        Raises AccountError where there is no such session, or no such user.
+        """
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                delete(sessions).where(_meant(connection, session, user)).returning(sessions.c.id)
+            ).scalars()
+            ended = tuple(gone)
+            if session is not None and not ended:
+                raise AccountError(f"There is no session {session!r}.", session=session)
+            for session_id in ended:
+                changes.note(connection, "session", session_id, now)
+        return ended
+
+
+def _meant(connection: Connection, session: str | None, user: str | None) -> ColumnElement[bool]:
+    if session is not None:
+        return sessions.c.id == session
+    owner = connection.execute(select(users.c.id).where(users.c.name == user)).scalar_one_or_none()
+    if owner is None:
+        raise AccountError(f"There is no user {user!r}.", name=user)
+    found: ColumnElement[bool] = sessions.c.user_id == owner
+    return found
 
 
 def _principal(session: Session, scopes: frozenset[str]) -> Principal:

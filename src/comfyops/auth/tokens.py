@@ -124,11 +124,14 @@ def _user_id(connection: Connection, name: str) -> str:
 
 
 def _principal(connection: Connection, row: Row[Any]) -> Principal | None:
+    """Whom a token lets in: one of a user may never do more than its user may now."""
+    given = scopes_of(connection, row.role)
     if row.user_id is not None:
-        disabled = connection.execute(select(users.c.disabled).where(users.c.id == row.user_id)).scalar_one()
-        if disabled:
+        user = connection.execute(select(users.c.disabled, users.c.role).where(users.c.id == row.user_id)).one()
+        if user.disabled:
             return None
-    return Principal(row.owner, row.name, row.role, scopes_of(connection, row.role), "token", row.id)
+        given &= scopes_of(connection, user.role)
+    return Principal(row.owner, row.name, row.role, given, "token", row.id)
 
 
 def _values(token: Token) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
 from comfyops.gateway.app import Gateway
 from comfyops.gateway.listener import listening, opened_listening
+from comfyops.gateway.managing import app as managing
 from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.opened import OpenDoor, Opened, through
 from comfyops.gateway.owners import Owners
@@ -60,13 +61,16 @@ async def serving(
     async with AsyncExitStack() as stack:
         store = Store.at_home(home)
         stack.callback(store.close)
-        audit = AuditLog(AuditStore.at_home(home))
+        kept = AuditStore.at_home(home)
+        stack.callback(kept.close)
+        audit = AuditLog(kept)
         stack.callback(audit.close)
         authenticator = Authenticator(store, auth)
         stack.callback(authenticator.close)
         owners = Owners(home.expanduser() / OWNERS)
         stack.callback(owners.close)
-        gateway = Gateway(settings, authenticator, owners, audit.record, mounts)
+        every = {**managing.mounts(store, audit, kept, auth), **mounts}
+        gateway = Gateway(settings, authenticator, owners, audit.record, every)
         files = (str(file) if file else None for file in (listen.certificate, listen.key))
         certificate, key = files
         own = listening(gateway, listen.host, listen.port, certificate=certificate, key=key)

@@ -79,7 +79,7 @@ class House:
 
     def user(self, name: str, password: str, role: str = "artist") -> None:
         """A new person."""
-        self.store.users.add(name, role, credentials.hashed(password, ROUNDS), self.store.clock())
+        add_user(self.store, name, password, role)
 
     async def ask(self, method: str, path: str, token: str | None = None, **options: Any) -> tuple[int, Any]:
         """Status and JSON (else text) of a request."""
@@ -101,6 +101,11 @@ def add_token(store: Store, name: str, role: str) -> str:
     hashed = credentials.hashed(text.secret, ROUNDS)
     store.tokens.add(Token(text.id, name, f"own_{secrets.token_hex(4)}", role, now, None, None, hashed), now)
     return text.text
+
+
+def add_user(store: Store, name: str, password: str, role: str) -> None:
+    """A new person in a store."""
+    store.users.add(name, role, credentials.hashed(password, ROUNDS), store.clock())
 
 
 @asynccontextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from comfyops.auth import views
 from comfyops.cli.auth_options import Home, records, when
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count
@@ -31,7 +32,7 @@ def ls(
     """List what was done, newest first."""
     with records(home) as (_, kept):
         found = kept.newest(limit, actor=who, action=action, refused=refused)
-    data = [_shown(record) for record in found]
+    data = [views.record(record) for record in found]
     return Result("audit ls", data, [_line(record) for record in found], [] if found else ["no records"])
 
 
@@ -71,12 +72,6 @@ def prune(home: Home = None, as_json: Json = False) -> Result:
         now = time.time()
         dropped = kept.prune(now - chosen.auth.audit_keep, now)
     return Result("audit prune", {"dropped": dropped}, [f"{count(dropped, 'record')} dropped"])
-
-
-def _shown(record: Record) -> dict[str, Any]:
-    event = record.event
-    names = ("at", "action", "actor", "name", "token_id", "address", "target", "allowed", "reason", "details")
-    return {"seq": record.seq, **{name: getattr(event, name) for name in names}, "hash": record.hash}
 
 
 def _line(record: Record) -> str:

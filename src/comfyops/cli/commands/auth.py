@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from comfyops.auth import views
 from comfyops.cli.auth_options import Home, PasswordStdin, access, password_from
-from comfyops.cli.commands import auth_diagnose, auth_role, auth_token, auth_user
+from comfyops.cli.commands import auth_diagnose, auth_role, auth_session, auth_token, auth_user
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result
 
@@ -16,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tokens, user
 app.add_typer(auth_token.app, name="token")
 app.add_typer(auth_user.app, name="user")
 app.add_typer(auth_role.app, name="role")
+app.add_typer(auth_session.app, name="session")
 app.command("diagnose")(auth_diagnose.diagnose)
 
 
@@ -42,5 +44,5 @@ def init(
     password = password_from(password_stdin)
     with access(home) as (_, administration):
         user = administration.first_administrator(name, password)
-    data = {"secret": None, "user": auth_user.shown(user)}
+    data = {"secret": None, "user": views.user(user)}
     return Result("auth init", data, [f"{escape(user.name)} is the administrator"])

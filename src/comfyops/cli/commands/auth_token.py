@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from comfyops.auth import views
 from comfyops.cli.auth_options import Home, access, when
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result
@@ -52,7 +53,7 @@ def ls(
         now = store.clock()
         found = [token for token in store.tokens.all() if everything or token.usable(now)]
     lines = [_line(token, now) for token in found]
-    return Result("auth token ls", [shown(token) for token in found], lines, [] if found else ["no tokens"])
+    return Result("auth token ls", [views.token(token) for token in found], lines, [] if found else ["no tokens"])
 
 
 @app.command()
@@ -61,7 +62,7 @@ def revoke(name: NameOrId, home: Home = None, as_json: Json = False) -> Result:
     with access(home) as (_, administration):
         ended = administration.revoke_token(name)
     lines = [f"{token.id}  {escape(token.name)} revoked" for token in ended]
-    return Result("auth token revoke", [shown(token) for token in ended], lines)
+    return Result("auth token revoke", [views.token(token) for token in ended], lines)
 
 
 @app.command()
@@ -82,15 +83,9 @@ def rotate(
     return _printed("auth token rotate", made)
 
 
-def shown(token: Token) -> dict[str, Any]:
-    """A token for programs, without its hash."""
-    names = ("id", "name", "owner", "role", "created_at", "expires_at", "revoked_at")
-    return {name: getattr(token, name) for name in names}
-
-
 def _printed(command: str, made: NewToken) -> Result:
     notes = [f"shown only now; id {made.token.id}, expires {when(made.token.expires_at)}"]
-    return Result(command, {"token": made.text, **shown(made.token)}, [made.text], notes)
+    return Result(command, {"token": made.text, **views.token(made.token)}, [made.text], notes)
 
 
 def _line(token: Token, now: float) -> str:

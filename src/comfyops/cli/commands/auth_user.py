@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from comfyops.auth import views
 from comfyops.cli.auth_options import Home, PasswordStdin, access, password_from
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result
 
 if TYPE_CHECKING:
-    from comfyops.auth.records import User
+    pass
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="People with a password.")
 
@@ -31,7 +32,7 @@ def create(
     password = password_from(password_stdin)
     with access(home) as (_, administration):
         user = administration.create_user(name, role, password)
-    return Result("auth user create", shown(user), [f"{escape(user.name)} is {escape(user.role)}"])
+    return Result("auth user create", views.user(user), [f"{escape(user.name)} is {escape(user.role)}"])
 
 
 @app.command()
@@ -40,7 +41,7 @@ def ls(home: Home = None, as_json: Json = False) -> Result:
     with access(home) as (store, _):
         found = store.users.all()
     lines = [f"{escape(f'{user.name:<24} {user.role:<14}')} {'disabled' if user.disabled else ''}" for user in found]
-    return Result("auth user ls", [shown(user) for user in found], lines, [] if found else ["no users"])
+    return Result("auth user ls", [views.user(user) for user in found], lines, [] if found else ["no users"])
 
 
 @app.command()
@@ -54,7 +55,7 @@ def disable(
     with access(home) as (_, administration):
         user = administration.disable_user(name, disabled=not enable)
     word = "disabled" if user.disabled else "let in again"
-    return Result("auth user disable", shown(user), [f"{escape(user.name)} is {word}"])
+    return Result("auth user disable", views.user(user), [f"{escape(user.name)} is {word}"])
 
 
 @app.command()
@@ -63,7 +64,7 @@ def password(name: Name, password_stdin: PasswordStdin = False, home: Home = Non
     given = password_from(password_stdin)
     with access(home) as (_, administration):
         user = administration.set_password(name, given)
-    return Result("auth user password", shown(user), [f"{escape(user.name)} has another password"])
+    return Result("auth user password", views.user(user), [f"{escape(user.name)} has another password"])
 
 
 @app.command("role")
@@ -76,9 +77,4 @@ def role_(
     """Give a user another role; they have to sign in again."""
     with access(home) as (_, administration):
         user = administration.set_user_role(name, role)
-    return Result("auth user role", shown(user), [f"{escape(user.name)} is {escape(user.role)}"])
-
-
-def shown(user: User) -> dict[str, Any]:
-    """A user for programs, without the hash of the password."""
-    return {name: getattr(user, name) for name in ("id", "name", "role", "disabled", "created_at")}
+    return Result("auth user role", views.user(user), [f"{escape(user.name)} is {escape(user.role)}"])

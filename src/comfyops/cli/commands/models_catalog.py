@@ -26,7 +26,7 @@ from comfyops.models import importing, lists, user_catalog
 from comfyops.models.catalog import Catalog
 from comfyops.models.entry import ENDINGS, ModelEntry, parse, written
 from comfyops.models.sources import describe
-from comfyops.models.stamps import hash_file
+from comfyops.models.hashing import hash_file
 
 Folder = Annotated[str | None, typer.Option("--folder", help="Only this folder, such as loras.")]
 

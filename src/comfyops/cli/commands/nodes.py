@@ -1,4 +1,4 @@
-"""`comfyops nodes`: the classes of nodes a server has."""
+"""`comfyops nodes`: the classes of nodes a server has, and packs of custom nodes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from comfyops import app as parts
+from comfyops.cli.commands import nodes_packs
 from comfyops.cli.options import ApiPrefix, Json, Server, Snapshot, Token, Version, chosen_types, settings, wait_for
 from comfyops.cli.output import Result
 from comfyops.errors import UnknownClassError
@@ -17,7 +18,11 @@ from comfyops.support.files import write_text
 from comfyops.workflows.nearest import nearest
 from comfyops.workflows.node_types import InputType, NodeType, NodeTypes, dump_snapshot, without_prose
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at the classes of nodes a server has.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Look at the classes of nodes a server has; install packs of custom nodes.",
+)
 
 
 @app.command()
@@ -71,6 +76,9 @@ def snapshot(
     data = {"file": output, "classes": len(types), "comfyui_version": types.version}
     notes = [f"{len(types)} classes of ComfyUI {types.version or '?'}"]
     return Result("nodes snapshot", data, [escape(str(output))], notes)
+
+
+nodes_packs.register(app)
 
 
 def _one(types: NodeTypes, name: str) -> NodeType:
