@@ -6,11 +6,13 @@ median of ours over the median of the other's, taken in turn. Programs that are 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ from pathlib import Path
 
 from benchmarks.table import Row
 from benchmarks.timing import Seconds, interleaved
+from comfyops.models import stamps
+from comfyops.models.hashing import hash_files
 from comfyops.models.transfer import FileRequest, Transfers
 from comfyops.models.transfer.hasher import sha256_of
 from comfyops.testing.model_hub import Faults, ModelHub
@@ -72,6 +76,7 @@ def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
         if certificate is not None:
             yield from unthrottled(folder, 24 * MIB if quick else 2048 * MIB, repeats, certificate)
         yield from killed(folder, 24 * MIB if quick else 256 * MIB, repeats)
+        yield from verified(folder, 24 * MIB if quick else 2048 * MIB, repeats)
 
 
 def throttled(folder: Path, size: int, repeats: int) -> Iterator[Row]:
@@ -160,6 +165,44 @@ def killed(folder: Path, size: int, repeats: int) -> Iterator[Row]:
     how = f"{repeats} times, the worst; what was on its way in sockets included"
     yield Row(SUBJECT, "fetched again after kill -9", max(lost), "s of traffic", how, goal=0.5)
     yield Row(SUBJECT, "requests to the hub a file", float(requests), "", f"{result.size // MIB} MiB", goal=1)
+
+
+def verified(folder: Path, size: int, repeats: int) -> Iterator[Row]:
+    """Reading every byte of many files of different sizes, beside two threads that do nothing but hash half each."""
+    shares = [9, 1, 2, 7, 3, 1, 5, 4]
+    files = [folder / f"verified-{number}.bin" for number in range(len(shares))]
+    for file, share in zip(files, shares, strict=True):
+        with file.open("wb") as out:
+            for _ in range(size * share // sum(shares) // MIB):
+                out.write(os.urandom(MIB))
+
+    def plain() -> None:
+        halves = [threading.Thread(target=lambda half=half: [digest(file) for file in half]) for half in halved]
+        for thread in halves:
+            thread.start()
+        for thread in halves:
+            thread.join()
+
+    halved = [[files[0], files[3]], [file for number, file in enumerate(files) if number not in (0, 3)]]
+    taken = interleaved(
+        {
+            "ours": lambda: hash_files(files, stamps.load(folder / "none"), on_progress=lambda told: None),
+            "plain": plain,
+        },
+        max(repeats, 5),
+    )
+    how = f"{len(files)} files of {size // MIB} MiB together, in the page cache, progress told"
+    rate = size / 1e6 / taken["ours"]
+    yield Row(SUBJECT, "verify of many files", rate, "MB/s", how)
+    yield Row(
+        SUBJECT, "verify, times two plain hashing threads", taken["ours"] / taken["plain"], "x", how, goal=1 / 0.9
+    )
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file, by Python's own means."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def once(do: Callable[[], object]) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.server import comfyops
 from benchmarks.table import Row
 from benchmarks.timing import command, interleaved
-from comfyops.models import catalog, stamps, storage
+from comfyops.models import catalog, hashing, stamps, storage
 from comfyops.models.catalog import Wanted
 from comfyops.models.entry import ModelEntry
 from comfyops.models.provision import Provision
@@ -60,7 +60,7 @@ def _hashing(folder: Path, size: int) -> Iterator[Row]:
     for file in files:
         file.write_bytes(os.urandom(MIB) * (size // MIB // len(files)))
     work = {
-        "ours": lambda: stamps.hash_files(files, stamps.load(folder / "none")),
+        "ours": lambda: hashing.hash_files(files, stamps.load(folder / "none")),
         "plain": lambda: [_digest(file) for file in files],
     }
     seconds = interleaved(work, 3)

@@ -11,7 +11,8 @@ from comfyops.errors import IntegrityError, MissingFileError, StorageError, Unsa
 from comfyops.models import formats
 from comfyops.models.catalog import Wanted
 from comfyops.models.entry import ModelEntry
-from comfyops.models.stamps import Stamps, hash_files
+from comfyops.models.hashing import Listener, hash_files
+from comfyops.models.stamps import Stamps
 from comfyops.models.storage import Storage
 
 
@@ -59,13 +60,22 @@ class Finding:
         return not self.good and (self.required or self.state not in (State.MISSING, State.MISPLACED))
 
 
-def check(wanted: Sequence[Wanted], storage: Storage, stamps: Stamps, *, deep: bool = False) -> tuple[Finding, ...]:
-    """Look at every model: its size, its header, its remembered hash; with `deep` every byte is read again."""
+def check(
+    wanted: Sequence[Wanted],
+    storage: Storage,
+    stamps: Stamps,
+    *,
+    deep: bool = False,
+    on_progress: Listener | None = None,
+) -> tuple[Finding, ...]:
+    """Look at every model: its size, its header, its remembered hash; with `deep` every byte is read again, which is
+    told to `on_progress` and may be interrupted (see `hashing.hash_files`).
+    """
     findings = [_look(item, storage, stamps, deep=deep) for item in wanted]
     if not deep:
         return tuple(findings)
     paths = [Path(item.path) for item in findings if item.good]
-    hashes = hash_files(paths, stamps)
+    hashes = hash_files(paths, stamps, on_progress=on_progress)
     return tuple(_compared(item, hashes.get(Path(item.path))) if item.good else item for item in findings)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from comfyops.errors import IntegrityError, MissingFileError
 from comfyops.models import formats
 from comfyops.models.entry import ModelEntry
-from comfyops.models.stamps import Stamps, hash_file
+from comfyops.models.hashing import hash_file
+from comfyops.models.stamps import Stamps
 from comfyops.models.storage import Storage
 from comfyops.support.files import writing
 

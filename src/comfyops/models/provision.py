@@ -11,7 +11,7 @@ from pathlib import Path
 
 from comfyops.errors import DownloadError, IntegrityError, MissingFileError, ModelError, StorageError, UnsafeNameError
 from comfyops.models import check as checking
-from comfyops.models import facts, formats, importing, lock, places, plan, stamps
+from comfyops.models import facts, formats, hashing, importing, lock, places, plan, stamps
 from comfyops.models.catalog import Wanted
 from comfyops.models.check import Finding, State
 from comfyops.models.entry import ModelEntry
@@ -67,12 +67,15 @@ class Provision:
         self.remembered = lock.remembered(self.storage.known)
         self._recalled: dict[str, ModelEntry] = {}
 
-    def check(self, wanted: Sequence[Wanted], *, deep: bool = False) -> tuple[Finding, ...]:
-        """Look at the models, asking nobody; see `models.check.check`."""
+    def check(
+        self, wanted: Sequence[Wanted], *, deep: bool = False, on_progress: hashing.Listener | None = None
+    ) -> tuple[Finding, ...]:
+        """Look at the models, asking nobody; see `models.check.check`. What was hashed stays known if interrupted."""
         known = [replace(item, entry=self._known(item.entry)) for item in wanted]
-        found = checking.check(known, self.storage, self.stamps, deep=deep)
-        self.stamps.save()
-        return found
+        try:
+            return checking.check(known, self.storage, self.stamps, deep=deep, on_progress=on_progress)
+        finally:
+            self.stamps.save()
 
     def plan(self, findings: Sequence[Finding], *, force: bool = False, ask: bool = True) -> Plan:
         """What is to be fetched. With `ask` the sources of files whose size or hash is not known are asked.

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +17,6 @@ from comfyops.errors import StorageError
 from comfyops.support.files import write_text
 
 _SCHEMA = "stamps/1"
-_PIECE = 1 << 20
 
 
 class Stamp(NamedTuple):
@@ -84,32 +81,3 @@ def load(file: Path) -> Stamps:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         known = {}
     return Stamps(file, known)
-
-
-def hash_file(path: Path) -> tuple[str, os.stat_result]:
-    """A file's SHA-256, and how it looked before it was read.
-
-    Raises OSError.
-    """
-    digest, buffer = sha256(), bytearray(_PIECE)
-    view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        before = os.fstat(file.fileno())
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
-    return digest.hexdigest(), before
-
-
-def hash_files(paths: list[Path], stamps: Stamps, threads: int | None = None) -> dict[Path, str | None]:
-    """The hashes of many files, several at once, remembered as they come; None for one that cannot be read."""
-
-    def one(path: Path) -> tuple[Path, str | None]:
-        try:
-            digest, before = hash_file(path)
-        except OSError:
-            return path, None
-        stamps.remember(path, before, digest)
-        return path, digest
-
-    with ThreadPoolExecutor(threads or os.cpu_count() or 2) as pool:
-        return dict(pool.map(one, paths))

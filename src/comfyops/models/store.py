@@ -18,7 +18,8 @@ from pathlib import Path
 
 from comfyops.errors import StorageError
 from comfyops.models.folders import EXTENSIONS
-from comfyops.models.stamps import Stamps, hash_files
+from comfyops.models.hashing import hash_files
+from comfyops.models.stamps import Stamps
 from comfyops.support.files import storage_error
 
 _ENDINGS = EXTENSIONS | {".gguf"}

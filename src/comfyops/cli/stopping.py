@@ -1,0 +1,75 @@
+"""Commands that work in threads: stopped cleanly by Ctrl-C and by SIGTERM, and how far they read is shown."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from comfyops.cli.output import count, in_words, show, talk
+from comfyops.models.hashing import HashProgress, Listener
+
+_LINE_EVERY = 5.0  # seconds, where there is no terminal
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM is what Ctrl-C is, a KeyboardInterrupt, until the block is left.
+
+    Elsewhere than in the main thread, which alone gets signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def hashing_shown(*, quiet: bool) -> Iterator[Listener | None]:
+    """Show how far files are read until the block is left, which may be stopped: a bar on a terminal, a line now and
+    then elsewhere.
+    """
+    with stoppable():
+        if quiet:
+            yield None
+        elif not talk().is_terminal:
+            yield _Lines()
+        else:
+            columns = (
+                TextColumn("reading"),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+            )
+            with Progress(*columns, console=talk(), transient=True) as bars:
+                task = bars.add_task("reading", total=None)
+                yield lambda told: bars.update(task, completed=told.read_bytes, total=told.of_bytes)
+
+
+class _Lines:
+    """A line every few seconds."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _LINE_EVERY
+
+    def __call__(self, told: HashProgress) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LINE_EVERY
+        percent = 100 * told.read_bytes // max(1, told.of_bytes)
+        read, whole = in_words(told.read_bytes), in_words(told.of_bytes)
+        show(f"reading: {percent} % ({read} of {whole}), {told.files} of {count(told.of_files, 'file')}")
