@@ -57,6 +57,7 @@
      │   └─ DownloadCancelledError somebody cancelled the download
      ├─ LaunchError                a ComfyUI on this machine could not be started
      │   └─ PortInUseError         something else listens there
+     ├─ NodePackError              a pack of custom nodes cannot be had, or is not what it should be
      ├─ AuthError                  who may do what: the request is not let in
      │   ├─ PathError              the path of a request has no honest reading
      │   ├─ WrongCredentialError   name and password, or a one-time secret, are wrong
@@ -477,6 +478,13 @@ class PortInUseError(LaunchError):
 
     code = "port_in_use"
     hint = "Choose another port with --port, or stop what listens there."
+
+
+class NodePackError(ComfyOpsError):
+    """A pack of custom nodes cannot be had, or is not what it should be."""
+
+    code = "node_pack"
+    hint = "Read the sentence; `comfyops nodes packs` lists what is there."
 
 
 class AuthError(ComfyOpsError):

@@ -15,6 +15,7 @@ from comfyops.workflows.graph import GraphBuilder
 from tests.acceptance.conftest import painted, write
 from tests.acceptance.processes import Done, Server, comfyops
 from tests.fake_comfyui import free_port, installation
+from tests.pack_repository import repository
 from tests.unit.models.shelf import HF, sha, weights
 
 DATA = weights(100_000)
@@ -33,6 +34,7 @@ class Bench:
 
     def __init__(self, folder: Path, hub: ModelHub) -> None:
         self.folder, self.hub = folder, hub
+        self.variables: dict[str, str] = {}
         self.comfyui = installation(folder / "ComfyUI", simulated=True)
         self.placed = self.comfyui / "models" / MODEL
         write(folder / "painted.json", painted())
@@ -48,7 +50,7 @@ class Bench:
             "HF_ENDPOINT": self.hub.endpoint,
             "COMFYOPS_MODEL_HOSTS": f"{self.hub.endpoint},{self.hub.store}",
         }
-        return comfyops(*arguments, folder=self.folder, variables=variables)
+        return comfyops(*arguments, folder=self.folder, variables={**variables, **self.variables})
 
     def prepare(self, *options: str | Path, workflow: str = "painted.json") -> Done:
         return self("workflow", "prepare", workflow, "--comfyui-path", "ComfyUI", "--catalog", "catalog.yaml", *options)
@@ -146,17 +148,61 @@ def test_a_model_that_only_a_server_lacks_is_named(bench: Bench, server: Server)
     assert done.code == 1 and "--comfyui-path DIR" in done.err and "gone.safetensors" in done.err
 
 
-def test_a_missing_node_is_named_with_what_brings_it(bench: Bench) -> None:
-    graph = painted()
-    write(bench.folder / "faces.json", graph.with_node(graph["1"]))
-    text = json.loads((bench.folder / "faces.json").read_text())
-    text["90"] = {"class_type": "FaceDetailer", "inputs": {"image": ["6", 0]}}
+def faces(bench: Bench, class_type: str = "FaceDetailer") -> str:
+    """A workflow with a node of a pack."""
+    text = json.loads((bench.folder / "painted.json").read_text())
+    text["90"] = {"class_type": class_type, "inputs": {"image": ["6", 0]}}
     (bench.folder / "faces.json").write_text(json.dumps(text))
-    done = bench.prepare("--dry-run", workflow="faces.json")
+    return "faces.json"
+
+
+def test_a_missing_node_is_named_with_what_brings_it(bench: Bench) -> None:
+    bench.variables = {"COMFYOPS_OFFLINE": "1"}
+    done = bench.prepare("--dry-run", workflow=faces(bench))
+    assert "no repository is asked while offline" in done.err
     assert done.code == 1 and "node FaceDetailer" in done.err and "brought by ComfyUI-Impact-Pack" in done.err
     (bench.comfyui / "custom_nodes" / "comfyui-impact-pack").mkdir(parents=True)
     done = bench.prepare("--dry-run", workflow="faces.json")
     assert "assumed" in done.err and "missing   " not in done.err
+
+
+def test_a_missing_pack_is_installed_locked_and_had_again_at_its_commit(bench: Bench) -> None:
+    hub = repository(bench.folder / "hub" / "ComfyUI-Impact-Pack", marker__txt="first")
+    bench.variables = has_github(bench.folder)
+    options = ("--lock", "comfyops.lock", "--yes", "--json")
+    asked = bench.prepare("--lock", "comfyops.lock", workflow=faces(bench))
+    assert asked.code == 1 and hub.commits[0] in asked.err and "installs 1 pack" in asked.err
+    done = bench.prepare(*options, workflow="faces.json")
+    assert done.data["ready"] and done.data["installed_packs"][0]["commit"] == hub.commits[0], done
+    pack = json.loads((bench.folder / "comfyops.lock").read_text())["nodes"]["ComfyUI-Impact-Pack"]
+    assert (pack["commit"], pack["classes"]) == (hub.commits[0], ["FaceDetailer"])
+    assert pack["url"] == "https://github.com/ltdrdata/ComfyUI-Impact-Pack"
+    verify = ("lock", "verify", "comfyops.lock", "--comfyui-path", "ComfyUI")
+    assert "ok   nodes    ComfyUI-Impact-Pack" in bench(*verify).out
+    newer = hub.commit(marker__txt="second")
+    assert bench("nodes", "install", f"{hub.url}@{newer}", "--comfyui-path", "ComfyUI", "--yes").code == 0
+    changed = bench(*verify)
+    assert "bad  nodes    ComfyUI-Impact-Pack" in changed.out and newer[:12] in changed.out
+    again = bench.prepare(*options, workflow="faces.json")
+    assert again.data["installed_packs"][0]["commit"] == hub.commits[0], again
+    assert bench("nodes", "remove", "comfyui-impact-pack", "--comfyui-path", "ComfyUI", "--yes").code == 0
+    anew = bench.prepare(*options, workflow="faces.json")
+    assert anew.data["installed_packs"][0]["commit"] == hub.commits[0], anew
+    assert (bench.comfyui / "custom_nodes" / "ComfyUI-Impact-Pack" / "marker.txt").read_text() == "first"
+
+
+def test_a_running_server_has_to_be_started_anew_for_its_packs(bench: Bench, server: Server) -> None:
+    repository(bench.folder / "hub" / "ComfyUI-Impact-Pack")
+    bench.variables = has_github(bench.folder)
+    done = bench.prepare("--server", server.url, "--yes", workflow=faces(bench))
+    assert done.code == 1 and "start the server anew" in done.err and not bench.placed.exists()
+
+
+def has_github(folder: Path) -> dict[str, str]:
+    """Settings of git under which one owner's repositories at GitHub lie in a folder of this disk."""
+    config = folder / "gitconfig"
+    config.write_text(f'[url "{(folder / "hub").as_uri()}/"]\n\tinsteadOf = https://github.com/ltdrdata/\n')
+    return {"GIT_CONFIG_GLOBAL": str(config), "COMFYOPS_OFFLINE": "0"}
 
 
 def test_wrong_bytes_are_not_placed_and_nothing_is_tried(bench: Bench, server: Server) -> None:

@@ -24,6 +24,8 @@ def plan(found: Preparation) -> Iterator[str]:
     for node in found.missing_nodes:
         url = f", {node.url}" if node.url else ""
         yield _row("red", "missing", f"node {node.class_type}", f"brought by {node.brought_by or 'nobody knows'}{url}")
+    for node in found.coming:
+        yield _row("yellow", "coming", f"node {node.class_type}", f"with the pack {node.brought_by}")
     for node in found.assumed:
         yield _row("yellow", "assumed", f"node {node.class_type}", f"the folder of {node.brought_by} is there")
     for problem in found.problems:
@@ -61,13 +63,15 @@ def smoke(reports: Sequence[SmokeReport]) -> Iterator[str]:
             yield _row("dim", "", "", f"a grey picture stood for {', '.join(item.stand_ins)}")
 
 
-def verdict(found: Preparation, *, asked: bool) -> list[str]:
-    """Where nothing is done: what would be."""
-    if found.has_everything:
+def verdict(found: Preparation, *, packs: int, asked: bool) -> list[str]:
+    """Where nothing is done: what would be; `packs` of custom nodes are to be installed."""
+    if found.has_everything and not packs:
         return ["everything that it needs is there"]
     fetch = found.plan.fetch if found.plan else ()
-    if fetch and asked:
-        return [f"nothing was fetched: --yes fetches {count(len(fetch), 'file')}"]
+    if (fetch or packs) and asked:
+        wanted = [f"fetches {count(len(fetch), 'file')}"] if fetch else []
+        wanted += [f"installs {count(packs, 'pack')}"] if packs else []
+        return [f"nothing was fetched: --yes {' and '.join(wanted)}"]
     return (
         ["it could run after this"]
         if found.can_run
@@ -91,6 +95,7 @@ def data(found: Preparation) -> dict[str, Any]:
         "sha256": found.subject.sha256,
         "missing_nodes": plain(found.missing_nodes),
         "assumed_nodes": plain(found.assumed),
+        "coming_nodes": plain(found.coming),
         "problems": plain(found.problems),
         "models": [_model(item) for item in found.findings],
         "fetch": [

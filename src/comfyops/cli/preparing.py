@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -13,14 +13,16 @@ from rich.markup import escape
 
 from comfyops import app as parts
 from comfyops import config
-from comfyops.cli import prepare_lines
+from comfyops.cli import pack_installing, prepare_lines, preparing_packs
 from comfyops.cli.commands.launch import planned, show_line
 from comfyops.cli.commands.workflow_check import device_of, server_facts
 from comfyops.cli.model_options import fetching
 from comfyops.cli.options import settings, wait_for
-from comfyops.cli.output import Result, say
+from comfyops.cli.output import Result, count, say
+from comfyops.cli.pack_installing import Ask, PackPlans
 from comfyops.config import Settings
 from comfyops.deploy.launch import running
+from comfyops.deploy.packs.planning import Tools
 from comfyops.deploy.python import ask, find_python
 from comfyops.deploy.spec import spec
 from comfyops.errors import IntegrityError, LaunchError, MissingFileError, StoryboardError, UsageError
@@ -94,13 +96,41 @@ def prepare(wish: Wish) -> Result:
     subject = _subject(wish.workflow, chosen, ground.types)
     provision = _provision(site, pinned, allow_pickle=wish.allow_pickle)
     found = inspect(subject, ground, parts.model_catalog(chosen, wish.catalog), provision)
-    say(*prepare_lines.plan(found))
-    if wish.dry_run or not _agreed(found, yes=wish.yes, quiet=wish.quiet):
-        data = {**prepare_lines.data(found), "applied": False}
-        notes = prepare_lines.verdict(found, asked=not wish.dry_run)
-        good = found.can_run if wish.dry_run else found.has_everything
-        return Result("workflow prepare", data, (), notes, exit_code=int(not good))
+    root = site.place.root if site.place else None
+    ask = Ask(root, wish.python, site.settings.server if site.has_server else None, quiet=wish.quiet)
+    found, packs, tools = preparing_packs.planned(found, pinned, ask, chosen)
+    say(*prepare_lines.plan(found), *pack_installing.plan_lines(packs))
+    if wish.dry_run or not _agreed(found, packs, yes=wish.yes, quiet=wish.quiet):
+        data = {**prepare_lines.data(found), "packs": pack_installing.data(packs), "applied": False}
+        notes = prepare_lines.verdict(found, packs=len(packs.to_do), asked=not wish.dry_run)
+        good = found.can_run if wish.dry_run else found.has_everything and not packs.to_do
+        return Result("workflow prepare", data, (), notes, exit_code=int(not good or bool(packs.refused)))
+    if tools is not None and packs.to_do:
+        return _with_packs(wish, site, found, (packs, tools), provision)
     return _done(wish, site, ground, found, provision)
+
+
+def _with_packs(
+    wish: Wish, site: Site, found: Preparation, work: tuple[PackPlans, Tools], provision: Provision | None
+) -> Result:
+    """Install packs, look again, and go on; a running server sees them when it is started anew."""
+    packs, tools = work
+    done, failed = wait_for(pack_installing.install(packs.to_do, tools))
+    say(*pack_installing.done_lines(done), *pack_installing.refused_lines(failed))
+    brought = {
+        "packs": pack_installing.data(packs),
+        "installed_packs": [pack_installing.pack_data(item) for item in done],
+        "failed_packs": failed,
+    }
+    if failed or (site.has_server and not wish.launch):
+        data = {**prepare_lines.data(found), **brought, "applied": True, "ready": False}
+        again = "start the server anew, then run this again to go on: its new packs are not loaded yet"
+        note = f"{count(len(failed), 'pack')} could not be installed" if failed else again
+        return Result("workflow prepare", data, (), [note], exit_code=1)
+    ground, site = _ground(replace(site, has_server=False, version=""), wish.python)
+    found = inspect(found.subject, ground, parts.model_catalog(site.settings, wish.catalog), provision)
+    result = _done(wish, site, ground, found, provision)
+    return replace(result, data={**result.data, **brought})
 
 
 def _done(wish: Wish, site: Site, ground: Ground, found: Preparation, provision: Provision | None) -> Result:
@@ -207,13 +237,15 @@ def _provision(site: Site, pinned: WorkflowLock | None, *, allow_pickle: bool) -
     return provision
 
 
-def _agreed(found: Preparation, *, yes: bool, quiet: bool) -> bool:
-    """Whether to go on: asked where something is to be fetched and somebody can answer."""
-    if found.plan is None or not found.plan.fetch or yes:
+def _agreed(found: Preparation, packs: PackPlans, *, yes: bool, quiet: bool) -> bool:
+    """Whether to go on: asked where something is to be fetched or installed and somebody can answer."""
+    if yes or not (packs.to_do or (found.plan and found.plan.fetch)):
         return True
     if quiet or not (sys.stdin and sys.stdin.isatty()):
         return False
-    return typer.confirm("Fetch these files?", err=True)
+    return typer.confirm(
+        "Fetch these files, and install these packs?" if packs.to_do else "Fetch these files?", err=True
+    )
 
 
 def _fetched(found: Preparation, provision: Provision | None, *, quiet: bool) -> tuple[Outcome, ...]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comfyops.backends.model_files import ServerModel
-from comfyops.execution.workflow_lock import PackPin, Program, WorkflowLock, commit_of, pack_folders, program_in
+from comfyops.execution.workflow_lock import PackPin, Program, WorkflowLock, pack_folders, program_in, version_of
 from comfyops.models import facts
 from comfyops.models.catalog import Wanted
 from comfyops.models.lock import Pin, entry_of
 from comfyops.models.provision import Provision
 from comfyops.models.sources import Web, source_of
+from comfyops.support.git_folders import commit_of
 from comfyops.workflows.node_types import NodeTypes
 
 
@@ -79,7 +80,12 @@ def _pack(name: str, pin: PackPin, folder: Path | None) -> Row:
     commit = commit_of(folder)
     if pin.commit and commit != pin.commit:
         return Row(False, "nodes", name, f"is at {commit[:12] or 'no known commit'}, not {pin.commit[:12]}")
-    return Row(True, "nodes", name, "at its commit" if pin.commit else "is there, at whatever version")
+    if pin.commit:
+        return Row(True, "nodes", name, "at its commit")
+    version = version_of(folder)
+    if pin.version and version != pin.version:
+        return Row(False, "nodes", name, f"has version {version or 'unknown'}, not {pin.version}")
+    return Row(True, "nodes", name, "of its version" if pin.version else "is there, at whatever version")
 
 
 def _served(key: str, pin: Pin, sizes: dict[str, int | None]) -> Row:

@@ -71,7 +71,8 @@ class Preparation:
     """All that was found.
 
     `findings` are of the models, `refused` are names that no model has, `plan` is what is to be fetched (None = nowhere
-    to put it). `assumed` are missing classes whose pack's folder is there; a running server would know.
+    to put it). `assumed` are missing classes whose pack's folder is there; a running server would know. `coming` are
+    missing classes whose packs are going to be installed.
     """
 
     subject: Subject
@@ -83,6 +84,13 @@ class Preparation:
     plan: Plan | None
     disks: tuple[DiskFit, ...]
     vram: VramFit
+    coming: tuple[MissingNode, ...] = ()
+
+    def with_packs(self, names: Iterable[str]) -> Preparation:
+        """The same, where these packs are going to be installed: their classes are `coming`, no longer missing."""
+        known = {name.casefold() for name in names}
+        coming = tuple(item for item in self.missing_nodes if item.brought_by.casefold() in known)
+        return replace(self, missing_nodes=tuple(i for i in self.missing_nodes if i not in coming), coming=coming)
 
     @property
     def blocked(self) -> tuple[Blocked, ...]:
@@ -103,7 +111,7 @@ class Preparation:
     @property
     def has_everything(self) -> bool:
         """Whether it could run now."""
-        return self.can_run and not (self.plan and self.plan.fetch)
+        return self.can_run and not self.coming and not (self.plan and self.plan.fetch)
 
 
 def inspect(subject: Subject, ground: Ground, catalog: Catalog, provision: Provision | None) -> Preparation:

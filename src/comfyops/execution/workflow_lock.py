@@ -9,7 +9,6 @@ The part `models` is that of a lock of models alone (`models.lock`).
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 import tomllib
@@ -26,6 +25,7 @@ from comfyops.models.entry import ModelEntry
 from comfyops.models.lock import Lock, Pin
 from comfyops.models.provision import Outcome
 from comfyops.support.files import read_bytes, write_text
+from comfyops.support.git_folders import commit_of, origin_of
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.packs import pack_of
@@ -36,8 +36,6 @@ SCHEMA = "comfyops-lock/1"
 
 _MOST_BYTES = 32 * 1024 * 1024
 _CUSTOM = "custom_nodes."
-_COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_REFERENCE = re.compile(r"refs/[\w./-]+")
 _HINT = "Make one with `comfyops workflow prepare FILE --lock LOCK`."
 
 
@@ -159,25 +157,6 @@ def pack_folders(root: Path) -> dict[str, Path]:
     return {}
 
 
-def commit_of(folder: Path) -> str:
-    """The commit that a folder under git is at, read from git's own files; "" where there is none."""
-    git = folder / ".git"
-    with suppress(OSError, UnicodeDecodeError):
-        head = (git / "HEAD").read_text(encoding="utf-8").strip()
-        if not head.startswith("ref: "):
-            return head if _COMMIT.fullmatch(head) else ""
-        name = head.removeprefix("ref: ")
-        if not _REFERENCE.fullmatch(name) or ".." in name:
-            return ""
-        if (git / name).is_file():
-            loose = (git / name).read_text(encoding="utf-8").strip()
-            return loose if _COMMIT.fullmatch(loose) else ""
-        packed = (git / "packed-refs").read_text(encoding="utf-8").splitlines()
-        found = (line.split(" ")[0] for line in packed if line.endswith(f" {name}"))
-        return next((commit for commit in found if _COMMIT.fullmatch(commit)), "")
-    return ""
-
-
 def _pack_of(class_type: str, types: NodeTypes, stated: Stated) -> tuple[str, str]:
     """(name, address) of the pack that brings a class: what the server says, the workflow says, or is known."""
     known = stated.packs.get(class_type) or pack_of(class_type)
@@ -188,23 +167,18 @@ def _pack_of(class_type: str, types: NodeTypes, stated: Stated) -> tuple[str, st
     return (known.name, url) if known else ("", "")
 
 
+def version_of(folder: Path) -> str:
+    """The version that a pack's folder says it has, "" where it says none."""
+    with suppress(OSError, ValueError):
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+        return str(project.get("version") or "") if isinstance(project, dict) else ""
+    return ""
+
+
 def _pinned(classes: tuple[str, ...], url: str, folder: Path | None) -> PackPin:
     if folder is None:
         return PackPin(classes, url)
-    version = ""
-    with suppress(OSError, ValueError):
-        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
-        version = str(project.get("version") or "") if isinstance(project, dict) else ""
-    return PackPin(classes, url or _origin(folder), version, commit_of(folder))
-
-
-def _origin(folder: Path) -> str:
-    """Where a folder under git was cloned from; without a user's name and password."""
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    with suppress(OSError, UnicodeDecodeError, configparser.Error):
-        parser.read(folder / ".git" / "config", encoding="utf-8")
-    url = parser.get('remote "origin"', "url", fallback="")
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+    return PackPin(classes, origin_of(folder) or url, version_of(folder), commit_of(folder))
 
 
 def _pack(data: Mapping[str, Any]) -> PackPin:

@@ -9,8 +9,9 @@ import pytest
 
 from comfyops.errors import CatalogError, InputError, NotJsonError, UnsafeNameError
 from comfyops.execution import lock_check, workflow_lock
-from comfyops.execution.workflow_lock import PackPin, Program, WorkflowLock, commit_of, packs_of, program_in
+from comfyops.execution.workflow_lock import PackPin, Program, WorkflowLock, packs_of, program_in
 from comfyops.models.lock import Lock, Pin
+from comfyops.support.git_folders import commit_of
 from comfyops.workflows import node_types
 from comfyops.workflows.graph import Graph, GraphBuilder
 from comfyops.workflows.packs import Pack
@@ -90,11 +91,7 @@ def test_packs_are_what_the_workflow_says_and_its_folder_knows(tmp_path: Path) -
     (folder / "pyproject.toml").write_text('[project]\nversion = "8.1"\n')
     (folder / ".git" / "config").write_text('[remote "origin"]\n\turl = https://me:secret@example.org/pack\n')
     found = packs_of([faces()], TYPES, Stated(), tmp_path)
-    assert found == {
-        "ComfyUI-Impact-Pack": PackPin(
-            ("FaceDetailer",), "https://github.com/ltdrdata/ComfyUI-Impact-Pack", "8.1", COMMIT
-        )
-    }
+    assert found == {"ComfyUI-Impact-Pack": PackPin(("FaceDetailer",), "https://example.org/pack", "8.1", COMMIT)}
     said = Stated({"FaceDetailer": Pack("comfyui-impact-pack")})
     assert packs_of([faces()], TYPES, said, tmp_path)["comfyui-impact-pack"].url == "https://example.org/pack"
     assert packs_of([faces()], TYPES, said)["comfyui-impact-pack"] == PackPin(("FaceDetailer",))
