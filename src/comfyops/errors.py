@@ -40,6 +40,7 @@
      │   ├─ DatabaseError          its database cannot be used
      │   ├─ DispatcherTakenError   another dispatcher has this name, or this database
      │   ├─ UnknownJobError        no job, batch or output of this id
+     │   ├─ UnknownAssetError      no asset of this id
      │   ├─ JobStateError          a job is not in a state for this
      │   ├─ DuplicateKeyError      an idempotency key was used for another request
      │   ├─ QueueFullError         somebody has too many waiting jobs; carries the seconds to wait
@@ -360,6 +361,13 @@ class UnknownJobError(QueueError):
 
     code = "unknown_job"
     hint = "List them with `comfyops jobs ls`."
+
+
+class UnknownAssetError(QueueError):
+    """There is no asset of this id, or it is somebody else's."""
+
+    code = "unknown_asset"
+    hint = "Upload the file again, or take the id of an output of one of your jobs."
 
 
 class JobStateError(QueueError):
