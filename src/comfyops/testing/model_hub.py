@@ -135,7 +135,7 @@ class ModelHub:
         self._scheme = "http" if certificate is None else "https"
         for name, content in files.items():
             self.put(name, content)
-        self._servers = [_server(self, routes, certificate, at) for routes, at in ((HubRoutes, port), (StoreRoutes, 0))]
+        self._servers = [serve(self, routes, certificate, at) for routes, at in ((HubRoutes, port), (StoreRoutes, 0))]
         self._threads: list[threading.Thread] = []
 
     def put(self, name: str, content: bytes | Path) -> HubFile:
@@ -240,7 +240,8 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is nothing to report."""
 
 
-def _server(hub: ModelHub, routes: type, certificate: Path | None, port: int) -> _Server:
+def serve(hub: ModelHub, routes: type, certificate: Path | None, port: int) -> ThreadingHTTPServer:
+    """A server for one role of a hub, listening but not yet running; https with a certificate."""
     handler = type(routes.__name__, (routes,), {"hub": hub})
     server = _Server(("127.0.0.1", port), handler)
     if certificate is not None:

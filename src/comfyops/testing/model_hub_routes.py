@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
+from types import MappingProxyType
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -28,6 +29,7 @@ class Routes(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     hub: ClassVar[ModelHub]
     role: ClassVar[str]
+    further: Mapping[str, str] = MappingProxyType({})  # headers that are sent with a file
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing is written; `ModelHub.requests` has it."""
@@ -85,7 +87,7 @@ class Routes(BaseHTTPRequestHandler):
         """A file or the range of it that was asked for, with the faults that concern bodies."""
         start, end, status = self._range(file, etag)
         faults = self.hub.faults
-        headers = {"Content-Length": str(end - start), "Content-Type": "application/octet-stream"}
+        headers = {"Content-Length": str(end - start), "Content-Type": "application/octet-stream", **self.further}
         if not faults.ignore_range:
             headers["Accept-Ranges"] = "bytes"
         if etag and not faults.no_validators:
