@@ -150,7 +150,7 @@ class Fleet:
         key = (group.owner, group.priority, group.needs.key)
         task = self.waiting[key].popleft()
         self.served[key] = now
-        self.turns.charge(group.owner, group.run)
+        self.turns.charge(group.owner, group.run, self.owners.get(group.owner, Owner()).weight)
         standing = self.standing[backend]
         assert standing.busy is None
         models = group.needs.model_set
