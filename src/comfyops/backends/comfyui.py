@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -92,13 +93,20 @@ class ComfyUI:
         """See `Backend.system_stats`."""
         return answers.system_stats(await self._http.get("/system_stats"))
 
-    async def submit(self, graph: Graph, *, run_id: str | None = None, front: bool = False) -> Queued:
-        """See `Backend.submit`."""
+    async def submit(
+        self,
+        graph: Graph,
+        *,
+        run_id: str | None = None,
+        front: bool = False,
+        extra_data: Mapping[str, Any] | None = None,
+    ) -> Queued:
+        """See `Backend.submit`. `extra_data` is kept by the server beside the job; its `client_id` is this client's."""
         if run_id is None:
-            return await self._send(graph, str(uuid4()), front)
+            return await self._send(graph, str(uuid4()), front, extra_data)
         async with self._submitter.one_at_a_time(checked_run_id(run_id)):
             found = await self._submitter.find(run_id)
-            return found or await self._send(graph, run_id, front)
+            return found or await self._send(graph, run_id, front, extra_data)
 
     async def watch(self, run_id: str) -> AsyncIterator[Event]:
         """See `Backend.watch`."""
@@ -210,11 +218,13 @@ class ComfyUI:
         """Every model file that the server has, with its size where it tells it."""
         return await model_files.read(self._http)
 
-    async def _send(self, graph: Graph, run_id: str, front: bool) -> Queued:
+    async def _send(
+        self, graph: Graph, run_id: str, front: bool, extra_data: Mapping[str, Any] | None = None
+    ) -> Queued:
         await self._feed.open()
         self._feed.expect(run_id)
         try:
-            queued = await self._submitter.send(graph, run_id, front=front)
+            queued = await self._submitter.send(graph, run_id, front=front, extra_data=extra_data)
         except BaseException:
             self._feed.forget(run_id)
             raise

@@ -41,13 +41,15 @@ class Submitter:
         place = await self._lookup.place(run_id)
         return Queued(run_id, place.number) if place.known else None
 
-    async def send(self, graph: Graph, run_id: str, *, front: bool) -> Queued:
+    async def send(
+        self, graph: Graph, run_id: str, *, front: bool, extra_data: Mapping[str, Any] | None = None
+    ) -> Queued:
         """Queue the graph. It is sent once; where the answer is lost, the server is asked whether it has the run.
 
         Raises RejectedError, and UnreachableError where nobody can tell.
         """
         try:
-            answer = await self._http.json("POST", "/prompt", data=self._body(graph, run_id, front), headers=_JSON)
+            answer = await self._http.json("POST", "/prompt", data=self._body(graph, run_id, front, extra_data or {}), headers=_JSON)
             return answers.queued(answer, run_id)
         except RejectedError as error:
             if error.facts.get("status") != 500:
@@ -58,15 +60,15 @@ class Submitter:
                 raise
             return await self._resolve(run_id, error)
 
-    def _body(self, graph: Graph, run_id: str, front: bool) -> bytes:
+    def _body(self, graph: Graph, run_id: str, front: bool, extra_data: Mapping[str, Any]) -> bytes:
         prompt = api_format.dump(graph)
         for node in prompt.values():
             node.setdefault("_meta", {})  # 0.33 fails with 500 on a replaced class without it
         body: dict[str, Any] = {"prompt": prompt, "client_id": self._client_id, "prompt_id": run_id}
         if front:
             body["front"] = True
-        if self._extra_data:
-            body["extra_data"] = self._extra_data
+        if self._extra_data or extra_data:
+            body["extra_data"] = {**self._extra_data, **extra_data, "client_id": self._client_id}
         return json.dumps(body, separators=(",", ":")).encode()
 
     async def _resolve(self, run_id: str, error: BackendError) -> Queued:

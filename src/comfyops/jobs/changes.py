@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, update
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from comfyops.errors import DependencyError, JobStateError, UsageError
 from comfyops.jobs import hub, rows, schema, submitting, transitions
 from comfyops.jobs.job import OVER, Job, JobState
-from comfyops.jobs.store import Tx
+from comfyops.jobs.store import Tx, upsert
 
 _j = schema.jobs.c
 
@@ -71,10 +69,8 @@ def forget(tx: Tx, job: str, owner: str | None) -> None:
 
 def set_paused(tx: Tx, paused: bool) -> None:
     """Have the queue begin jobs, or not."""
-    make = sqlite_insert if tx.connection.dialect.name == "sqlite" else pg_insert
-    value = "yes" if paused else "no"
-    statement = make(schema.settings).values(name="paused", value=value)
-    tx.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+    value = {"value": "yes" if paused else "no"}
+    tx.execute(upsert(tx, schema.settings, {"name": "paused", **value}, ["name"], value))
     tx.wakes.add(hub.PLACE)
 
 

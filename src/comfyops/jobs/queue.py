@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from comfyops.errors import NoBackendError, WaitTimeoutError
 from comfyops.jobs import batches, changes, listening, reading, rows, submitting, transitions
+from comfyops.jobs.files import Files
 from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.hub import Hub
 from comfyops.jobs.job import (
@@ -71,6 +72,7 @@ class Queue:
         self.store = Store(self.database, clock)
         self.hub = Hub()
         self.store.told = self.hub.told
+        self.files = Files(self.folder)
         self.fleet = Fleet(self.store)
         self.quotas = Quotas(self.store)
         self.node_types: Callable[[], NodeTypes | None] = lambda: None

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from comfyops.errors import QueueFullError, UsageError
 from comfyops.jobs import hub, schema
 from comfyops.jobs.job import JobState
-from comfyops.jobs.store import Store, Tx
+from comfyops.jobs.store import Store, Tx, upsert
 
 _RETRY_AFTER = 15  # seconds
 
@@ -74,8 +72,6 @@ def check_waiting(tx: Tx, owner: str, more: int, limit: int | None) -> None:
 
 
 def _set(tx: Tx, quota: Quota) -> None:
-    make = sqlite_insert if tx.connection.dialect.name == "sqlite" else pg_insert
     values = {"max_running": quota.max_running, "max_waiting": quota.max_waiting, "weight": quota.weight}
-    statement = make(schema.quotas).values(owner=quota.owner, **values)
-    tx.execute(statement.on_conflict_do_update(index_elements=["owner"], set_=values))
+    tx.execute(upsert(tx, schema.quotas, {"owner": quota.owner, **values}, ["owner"], values))
     tx.wakes.add(hub.PLACE)

@@ -89,8 +89,12 @@ jobs = Table(
 )
 Index("ix_jobs_one_active_per_backend", jobs.c.backend, unique=True, sqlite_where=text(_IS_ACTIVE),
       postgresql_where=text(_IS_ACTIVE))  # fmt: skip
-Index("ix_jobs_waiting", jobs.c.owner, jobs.c.priority, jobs.c.needs_key, jobs.c.number,
-      sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'"))  # fmt: skip
+Index(
+    "ix_jobs_waiting",
+    *(jobs.c[name] for name in ("owner", "priority", "needs_key", "number", "blockers", "not_before", "created_at")),
+    sqlite_where=text("state = 'waiting'"),
+    postgresql_where=text("state = 'waiting'"),
+)
 Index("ix_jobs_active", jobs.c.runner, sqlite_where=text(_IS_ACTIVE), postgresql_where=text(_IS_ACTIVE))
 Index("ix_jobs_owner_number", jobs.c.owner, jobs.c.number)
 Index("ix_jobs_batch", jobs.c.batch)

@@ -12,14 +12,16 @@ import os
 import queue as queues
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -43,6 +45,7 @@ class Tx:
     now: float
     events: list[JobEvent] = field(default_factory=list)
     wakes: set[str] = field(default_factory=set)  # who has to look again, see `hub`
+    looks: set[str] = field(default_factory=set)  # jobs that watchers in other processes shall look at
 
     def execute(self, *arguments: Any) -> Any:
         """Run a statement."""
@@ -183,11 +186,20 @@ class _ManyWriters:
         with translated(), self._engine.begin() as connection:
             tx.connection = connection
             result = what(tx)
-            for job in dict.fromkeys(event.job for event in tx.events):
+            for job in dict.fromkeys([*(event.job for event in tx.events), *tx.looks]):
                 _notify(connection, f"{self._origin} job {job}")
             for name in tx.wakes:
                 _notify(connection, f"{self._origin} wake {name}")
             return result
+
+
+def upsert(tx: Tx, table: Table, new: Mapping[str, Any], key: Sequence[str], changes: Mapping[str, Any]) -> Any:
+    """The statement that writes a row, or makes `changes` (none = leave it) where one of this key is there."""
+    make = sqlite_insert if tx.connection.dialect.name == "sqlite" else pg_insert
+    statement = make(table).values(**new)
+    if not changes:
+        return statement.on_conflict_do_nothing()
+    return statement.on_conflict_do_update(index_elements=list(key), set_=dict(changes))
 
 
 CHANNEL = "comfyops"
@@ -253,7 +265,7 @@ def _sqlite(path: Path) -> Engine:
     if not path.name:
         raise DatabaseError("The address of the SQLite database names no file.", hint="Give sqlite:///path.")
     make_private(path)
-    return sqlite_engine(path, synchronous="FULL")
+    return _sqlite_engine(path)
 
 
 def make_private(path: Path) -> None:
@@ -265,8 +277,7 @@ def make_private(path: Path) -> None:
         raise StorageError(f"{path} cannot be made: {error.strerror or error}.", path=str(path)) from error
 
 
-def sqlite_engine(path: Path, *, synchronous: str) -> Engine:
-    """An engine on a SQLite file in write-ahead mode; writers of other processes are waited for."""
+def _sqlite_engine(path: Path) -> Engine:
     target = create_engine(
         f"sqlite:///{path}", connect_args={"timeout": _WAIT, "check_same_thread": False}, pool_size=_READERS + 2
     )
@@ -275,7 +286,7 @@ def sqlite_engine(path: Path, *, synchronous: str) -> Engine:
     def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(target, "begin")

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, insert, select
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 
 from comfyops.errors import DependencyError, DuplicateKeyError, UnknownJobError, UsageError
 from comfyops.jobs import quotas, references, rows, schema, transitions
 from comfyops.jobs.job import OVER, Accepted, Job, JobState, Submission
 from comfyops.jobs.needs import Needs, needs_of
-from comfyops.jobs.store import Tx
+from comfyops.jobs.store import Tx, upsert
 from comfyops.workflows import api_format
 from comfyops.workflows.node_types import NodeTypes
 
@@ -114,18 +112,13 @@ def take_key(tx: Tx, owner: str, key: str, request_hash: str, **values: str) -> 
     Raises DuplicateKeyError where it stands for another.
     """
     row = {"owner": owner, "key": key, "request_hash": request_hash, "created_at": tx.now, **values}
-    if tx.execute(_unless_there(tx, row)).rowcount:
+    if tx.execute(upsert(tx, schema.idempotency, row, [], {})).rowcount:
         return None
     k = schema.idempotency.c
     found: Row[Any] = tx.execute(select(schema.idempotency).where(k.owner == owner, k.key == key)).one()
     if found.request_hash != request_hash:
         raise DuplicateKeyError(f"The idempotency key {key[:80]!r} was used for another request.", job=found.job)
     return found
-
-
-def _unless_there(tx: Tx, row: Mapping[str, Any]) -> Any:
-    make = sqlite_insert if tx.connection.dialect.name == "sqlite" else pg_insert
-    return make(schema.idempotency).values(**row).on_conflict_do_nothing()
 
 
 def add(tx: Tx, prepared: Prepared, owner: str, job_id: str, *, batch: str | None = None, schedule: str = "") -> Job:
@@ -183,6 +176,5 @@ def unsettled(tx: Tx, jobs: Sequence[str], owner: str) -> dict[str, bool]:
 
 
 def _remember_needs(tx: Tx, needs: Needs) -> None:
-    make = sqlite_insert if tx.connection.dialect.name == "sqlite" else pg_insert
     row = {"key": needs.key, "model_set": needs.model_set, "document": rows.dump(needs.as_dict())}
-    tx.execute(make(schema.needs).values(**row).on_conflict_do_nothing())
+    tx.execute(upsert(tx, schema.needs, row, [], {}))

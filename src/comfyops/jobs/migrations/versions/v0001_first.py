@@ -210,7 +210,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_waiting",
         "jobs",
-        ["owner", "priority", "needs_key", "number"],
+        ["owner", "priority", "needs_key", "number", "blockers", "not_before", "created_at"],
         unique=False,
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),

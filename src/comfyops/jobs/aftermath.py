@@ -1,0 +1,72 @@
+"""What the end of an attempt tells of its backend: what is loaded there, whether it may be trusted with more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from comfyops.jobs import endings, hub, schema
+from comfyops.jobs.fleet import BackendState
+from comfyops.jobs.job import Job
+from comfyops.jobs.store import Tx, upsert
+
+BAD_IN_A_ROW = 3
+"""Attempts in a row that end badly, after which a backend is quarantined."""
+
+_WEIGHT = 0.3  # of the newest time in a mean of times
+
+_b, _t = schema.backends.c, schema.timings.c
+
+
+def backend_after(tx: Tx, job: Job, end: endings.End) -> None:
+    """Note what an attempt told of its backend."""
+    kind, code = end["kind"], end.get("error", {}).get("code", "")
+    if kind == "done":
+        _note_time(tx, job, end)
+        if job.model_set and not _was_loaded(tx, job):
+            _set(tx, job, loaded=job.model_set, loaded_since=job.bound_at or tx.now)
+        _set(tx, job, failures=0, last_seen=tx.now)
+    elif code == "backend_stalled":
+        _state(tx, job, BackendState.QUARANTINED, "It takes jobs and does not run them.")
+    elif code == "backend_unreachable":
+        _state(tx, job, BackendState.DOWN, end["error"]["message"])
+    elif kind in ("lost", "failed"):
+        _set(tx, job, loaded="", loaded_since=0.0, failures=_b.failures + 1)
+        if _failures(tx, job) >= BAD_IN_A_ROW:
+            _state(tx, job, BackendState.QUARANTINED, f"The last {BAD_IN_A_ROW} jobs failed there.")
+
+
+def _failures(tx: Tx, job: Job) -> int:
+    return int(tx.execute(select(_b.failures).where(_b.id == job.backend)).scalar() or 0)
+
+
+def _set(tx: Tx, job: Job, **values: Any) -> None:
+    tx.execute(update(schema.backends).where(_b.id == job.backend).values(**values))
+
+
+def _state(tx: Tx, job: Job, state: BackendState, reason: str) -> None:
+    """Change the state of a backend that no operator has put aside."""
+    own = (BackendState.NEW, BackendState.UP, BackendState.DOWN)
+    statement = update(schema.backends).where(_b.id == job.backend, _b.state.in_(own))
+    tx.execute(statement.values(state=state, reason=reason[:500], loaded="", loaded_since=0.0, probe_at=tx.now))
+    tx.wakes.add(hub.PROBE)
+
+
+def _note_time(tx: Tx, job: Job, end: endings.End) -> None:
+    """Have the job's run time count in what later placements expect."""
+    started, finished = end.get("started_at"), end.get("finished_at")
+    if end.get("cached") or started is None or finished is None or finished < started:
+        return
+    seconds = finished - started
+    column = "warm" if _was_loaded(tx, job) else "cold"
+    known = tx.execute(select(_t.warm, _t.cold, _t.runs).where(_t.needs_key == job.needs_key)).one_or_none()
+    before = getattr(known, column) if known else 0.0
+    mean = seconds if before == 0.0 else before + _WEIGHT * (seconds - before)
+    new = {"needs_key": job.needs_key, "warm": 0.0, "cold": 0.0, "runs": 1, column: mean}
+    tx.execute(upsert(tx, schema.timings, new, ["needs_key"], {column: mean, "runs": _t.runs + 1}))
+
+
+def _was_loaded(tx: Tx, job: Job) -> bool:
+    loaded = tx.execute(select(_b.loaded).where(_b.id == job.backend)).scalar()
+    return bool(loaded == job.model_set)

@@ -1,0 +1,213 @@
+"""A dispatcher: places waiting jobs onto the backends it leases, has the engine run them, and looks after both.
+
+Several may work on one PostgreSQL database, each with its own name; on SQLite there is one. What a dispatcher that died
+had under way is taken up by the others within `lease` seconds, or by itself when it is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from sqlalchemy import Connection, select
+
+from comfyops.errors import ComfyOpsError, DispatcherTakenError
+from comfyops.jobs import fleet, hub, leases, retention, schedules, schema
+from comfyops.jobs.clients import Clients, ClientSettings
+from comfyops.jobs.engine import Engine, run_id
+from comfyops.jobs.fleet import BackendRow
+from comfyops.jobs.job import ACTIVE, Job
+from comfyops.jobs.lock import FileLock
+from comfyops.jobs.placing import Placer
+from comfyops.jobs.probing import Prober, ProbeSettings
+from comfyops.jobs.queue import Queue
+from comfyops.jobs.retention import Keep
+from comfyops.jobs.run import Runner
+from comfyops.jobs.situation import Rules
+from comfyops.jobs.store import Tx
+
+logger = logging.getLogger("comfyops.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherSettings:
+    """Times in seconds. `lease`: without a beat for so long, a dispatcher counts as dead. `look`: between looks for
+    work of which nobody told. `tidy`: between looks for runs that fell out of hands."""
+
+    lease: float = 15.0
+    look: float = 1.0
+    tidy: float = 5.0
+    client: ClientSettings = field(default_factory=ClientSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    rules: Rules = field(default_factory=Rules)
+    keep: Keep = field(default_factory=Keep)
+
+
+class Dispatcher:
+    """Use as `async with Dispatcher(queue, name)`: it works until the block ends, and fails the block where it must.
+
+    Raises DispatcherTakenError where another that lives has the name, or the SQLite database; DatabaseError.
+    """
+
+    def __init__(self, queue: Queue, name: str = "", settings: DispatcherSettings | None = None) -> None:
+        self.name = name or socket.gethostname()
+        self._queue = queue
+        self._store = queue.store
+        self._settings = settings or DispatcherSettings()
+        self._leases = leases.Leases(self.name, self._settings.lease)
+        self._lock = FileLock(queue.folder / "dispatcher.lock") if self._store.is_sqlite else None
+        self._clients = Clients(self._store, self.name, self._settings.client)
+        self.prober = Prober(self._store, self._clients, self.name, self._settings.probe)
+        self._placer = Placer(self._store, queue.fleet, self.name, self._settings.rules)
+        self._runner = Runner(queue, self.name, self._clients)
+        self._engine = Engine(queue.database, queue.folder, self.name)
+        self._living: tuple[str, ...] = (self.name,)
+        self._probes: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Dispatcher:
+        if self._lock is not None:
+            self._lock.take()
+        try:
+            await self._store.write(self._enter)
+            await self._engine.open(self._runner.carry_out)
+        except BaseException:
+            await self._leave()
+            raise
+        self._queue.node_types = self.prober.node_types
+        self.failed = asyncio.get_running_loop().create_future()
+        loops = (self._beating, self._placing, self._probing, self._cancelling, self._tidying, self._scheduling)
+        self._tasks = [asyncio.create_task(self._keep(work), name=f"comfyops{work.__name__}") for work in loops]
+        return self
+
+    def _enter(self, tx: Tx) -> None:
+        if self._lock is not None:  # whoever is in the table is dead, since the lock was free
+            tx.execute(schema.dispatchers.delete())
+        self._leases.enter(tx)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in [*self._tasks, *self._probes.values()]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._probes.values(), return_exceptions=True)
+        await self._engine.close()
+        await self._clients.close()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(ComfyOpsError):
+            await self._store.write(self._leases.leave)
+        if self._lock is not None:
+            self._lock.release()
+
+    async def serve(self) -> None:
+        """Work until cancelled. Raises DispatcherTakenError where another process took the name in the meantime."""
+        assert self.failed is not None
+        await self.failed
+
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do one kind of work again and again; what goes wrong once is tried again."""
+        pause = 0.1
+        while True:
+            try:
+                await work()
+                pause = 0.1
+            except DispatcherTakenError as error:
+                if self.failed is not None and not self.failed.done():
+                    self.failed.set_exception(error)
+                return
+            except Exception as error:  # noqa: BLE001  (the others must go on; it is said, and tried again)
+                logger.warning("%s: %s", work.__name__.strip("_"), error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    async def _beating(self) -> None:
+        beat = await self._store.write(self._leases.beat)
+        if beat.lost:
+            raise DispatcherTakenError(f"Another process took the name {self.name!r}.", name=self.name)
+        self._living = beat.living
+        await asyncio.sleep(self._settings.lease / 4)
+
+    async def _placing(self) -> None:
+        with self._queue.hub.awake(hub.PLACE) as woken:
+            while True:
+                woken.clear()
+                while jobs := await self._placer.round():
+                    await asyncio.gather(*(self._start(job) for job in jobs))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), self._settings.look)
+
+    async def _start(self, job: Job) -> None:
+        self._runner.expect(job)
+        await self._engine.start(job.id, job.attempt)
+
+    async def _probing(self) -> None:
+        with self._queue.hub.awake(hub.PROBE) as woken:
+            while True:
+                woken.clear()
+                wait = await self._probe_due()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), wait)
+
+    async def _probe_due(self) -> float:
+        """Begin to look at the backends whose time has come; seconds until the next one's has."""
+        now = self._store.clock()
+        mine = [row for row in await self._store.read(fleet.read_all) if row.dispatcher == self.name]
+        for row in mine:
+            if row.probe_at <= now and row.id not in self._probes:
+                task = asyncio.create_task(self._probe(row), name=f"comfyops-probe-{row.id}")
+                self._probes[row.id] = task
+        later = [row.probe_at - now for row in mine if row.probe_at > now]
+        return max(0.2, min([*later, 5.0]))
+
+    async def _probe(self, row: BackendRow) -> None:
+        try:
+            await self.prober.look(row)
+        except Exception as error:  # noqa: BLE001  (the next look tells more)
+            logger.warning("probe of %s: %s", row.id, error)
+        finally:
+            self._probes.pop(row.id, None)
+
+    async def _cancelling(self) -> None:
+        with self._queue.hub.awake(hub.CANCEL) as woken:
+            while True:
+                woken.clear()
+                for job in await self._store.read(self._unwanted) if self._runner.active else ():
+                    self._runner.cancel(job)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), self._settings.look)
+
+    def _unwanted(self, connection: Connection) -> list[str]:
+        j = schema.jobs.c
+        mine = (j.state.in_(ACTIVE), j.runner == self.name, j.cancel_requested.is_not(None))
+        return list(connection.execute(select(j.id).where(*mine)).scalars())
+
+    async def _tidying(self) -> None:
+        """Take up what fell out of hands: runs of dead dispatchers, and jobs that were bound and never begun."""
+        await self._engine.adopt(self._living)
+        j = schema.jobs.c
+        active = select(j.id, j.attempt).where(j.state.in_(ACTIVE), j.runner.in_([self.name]))
+        found = await self._store.read(lambda connection: connection.execute(active).tuples().all())
+        fallen = await self._store.write(lambda tx: leases.orphans(tx, self._living))
+        idle = [(job, attempt) for job, attempt in [*found, *fallen] if job not in self._runner.active]
+        begun = await self._engine.under_way([run_id(job, attempt) for job, attempt in idle])
+        for job, attempt in idle:
+            if run_id(job, attempt) not in begun:
+                await self._engine.start(job, attempt)
+            elif not begun[run_id(job, attempt)]:
+                await self._runner.give_up(job, attempt)
+        await self._store.write(retention.expire)
+        await asyncio.sleep(self._settings.tidy)
+
+    async def _scheduling(self) -> None:
+        wait = await schedules.submit_due(self._queue)
+        removed = await retention.sweep(self._queue, self._settings.keep)
+        await self._engine.forget(removed)
+        await asyncio.sleep(min(wait, 30.0))

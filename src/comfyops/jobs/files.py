@@ -1,0 +1,113 @@
+"""Files by their content: each is kept once, under its BLAKE3, and is there whole or not at all.
+
+folder/objects/ab/abcd...   the bytes, never changed
+folder/incoming/...         what is being written; swept when it is old
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from blake3 import blake3
+
+from comfyops.errors import MissingFileError
+from comfyops.support.files import storage_error
+
+_PIECE = 1024 * 1024
+_OLD = 24 * 3600.0  # seconds after which a file that is being written counts as left behind
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file that is kept: its BLAKE3, SHA-256 and size in bytes."""
+
+    hash: str
+    sha256: str
+    size: int
+
+
+class Files:
+    """The kept files of one folder. Several processes may use it at once, also over a network."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, digest: str) -> Path:
+        """Where the file of this BLAKE3 is. Raises MissingFileError."""
+        path = self._place(digest)
+        if not path.is_file():
+            raise MissingFileError(f"The file {digest[:16]}... is no longer kept.", hash=digest)
+        return path
+
+    def has(self, digest: str) -> bool:
+        """Whether the file of this BLAKE3 is kept."""
+        return self._place(digest).is_file()
+
+    def incoming(self) -> Path:
+        """A fresh path on the same volume, to write a file to that shall be kept."""
+        return self._folder / "incoming" / uuid4().hex
+
+    async def keep(self, path: Path) -> Kept:
+        """Take a written file over; `path` is gone then. Raises StorageError."""
+        return await asyncio.to_thread(self._keep, path)
+
+    def sweep(self) -> None:
+        """Remove what was left behind by writers that died."""
+        folder = self._folder / "incoming"
+        for path in folder.iterdir() if folder.is_dir() else ():
+            try:
+                if time.time() - path.stat().st_mtime > _OLD:
+                    path.unlink()
+            except OSError:
+                continue  # another process was faster
+
+    def remove(self, digest: str) -> None:
+        """Keep a file no longer."""
+        self._place(digest).unlink(missing_ok=True)
+
+    def _place(self, digest: str) -> Path:
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise MissingFileError(f"{digest[:80]!r} is not the BLAKE3 of a file.", hash=digest)
+        return self._folder / "objects" / digest[:2] / digest
+
+    def _keep(self, path: Path) -> Kept:
+        try:
+            kept = _hashed(path)
+            target = self._place(kept.hash)
+            if target.is_file() and target.stat().st_size == kept.size:
+                path.unlink()
+                os.utime(target)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+                _flush_folder(target.parent)
+        except OSError as error:
+            raise storage_error(error, path) from error
+        return kept
+
+
+def _hashed(path: Path) -> Kept:
+    fast, slow, size = blake3(), hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            fast.update(piece)
+            slow.update(piece)
+            size += len(piece)
+        os.fsync(file.fileno())
+    return Kept(fast.hexdigest(), slow.hexdigest(), size)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

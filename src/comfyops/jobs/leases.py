@@ -1,0 +1,97 @@
+"""Which dispatcher lives, and which backends are whose: rows that must be renewed, or fall to others."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import delete, func, insert, or_, select, update
+
+from comfyops import __version__
+from comfyops.errors import DispatcherTakenError
+from comfyops.jobs import hub, schema
+from comfyops.jobs.job import ACTIVE
+from comfyops.jobs.store import Tx
+
+_d, _b, _j = schema.dispatchers.c, schema.backends.c, schema.jobs.c
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a beat found: the dispatchers that live, and the backends of this one. `lost` = somebody took its name."""
+
+    living: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    lost: bool = False
+
+
+class Leases:
+    """The leases of one dispatcher. `term` is how long one lasts without a beat, in seconds."""
+
+    def __init__(self, name: str, term: float) -> None:
+        self.name = name
+        self._term = term
+        self._incarnation = uuid4().hex
+
+    def enter(self, tx: Tx) -> None:
+        """Take the name. Raises DispatcherTakenError while another that lives has it."""
+        row = tx.execute(select(schema.dispatchers).where(_d.name == self.name).with_for_update()).one_or_none()
+        if row is not None and row.beat > tx.now - self._term:
+            words = f"A dispatcher named {self.name!r} is at work (last sign {tx.now - row.beat:.0f} s ago)."
+            raise DispatcherTakenError(words, name=self.name)
+        tx.execute(delete(schema.dispatchers).where(_d.name == self.name))
+        new = {"incarnation": self._incarnation, "started_at": tx.now, "version": __version__}
+        tx.execute(insert(schema.dispatchers).values(name=self.name, beat=tx.now, **new))
+
+    def leave(self, tx: Tx) -> None:
+        """Give name and backends back at once."""
+        gone = delete(schema.dispatchers).where(_d.name == self.name, _d.incarnation == self._incarnation)
+        if tx.execute(gone).rowcount:
+            self._release(tx)
+            tx.wakes.add(hub.PROBE)
+
+    def beat(self, tx: Tx) -> Beat:
+        """Renew everything, and take backends that are nobody's, up to a fair share."""
+        mine = update(schema.dispatchers).where(_d.name == self.name, _d.incarnation == self._incarnation)
+        if not tx.execute(mine.values(beat=tx.now)).rowcount:
+            return Beat(lost=True)
+        alive = select(_d.name).where(_d.beat > tx.now - self._term).order_by(_d.name)
+        living = tuple(tx.execute(alive).scalars())
+        self._renew(tx)
+        total = tx.execute(select(func.count()).select_from(schema.backends)).scalar_one()
+        self._level(tx, math.ceil(total / max(1, len(living))))
+        own = select(_b.id).where(_b.dispatcher == self.name).order_by(_b.id)
+        return Beat(living, tuple(tx.execute(own).scalars()))
+
+    def _renew(self, tx: Tx) -> None:
+        renewed = update(schema.backends).where(_b.dispatcher == self.name)
+        tx.execute(renewed.values(lease_until=tx.now + self._term))
+
+    def _level(self, tx: Tx, share: int) -> None:
+        have = tx.execute(select(func.count()).where(_b.dispatcher == self.name)).scalar_one()
+        if have < share:
+            free = or_(_b.dispatcher.is_(None), _b.lease_until < tx.now)
+            found = select(_b.id).where(free).order_by(_b.id).limit(share - have).with_for_update(skip_locked=True)
+            taken = list(tx.execute(found).scalars())
+            if taken:
+                lease = {"dispatcher": self.name, "lease_until": tx.now + self._term, "epoch": _b.epoch + 1}
+                tx.execute(update(schema.backends).where(_b.id.in_(taken)).values(**lease, probe_at=0.0))
+                tx.wakes.update({hub.PROBE, hub.PLACE})
+        elif have > share:
+            self._release(tx, have - share)
+
+    def _release(self, tx: Tx, most: int | None = None) -> None:
+        """Give backends back, those without a job first; where `most` is given only those."""
+        busy = select(_j.backend).where(_j.state.in_(ACTIVE), _j.backend.is_not(None))
+        mine = select(_b.id).where(_b.dispatcher == self.name)
+        if most is not None:
+            mine = mine.where(_b.id.not_in(busy)).order_by(_b.id.desc()).limit(most)
+        names = list(tx.execute(mine).scalars())
+        tx.execute(update(schema.backends).where(_b.id.in_(names)).values(dispatcher=None, lease_until=0.0))
+
+
+def orphans(tx_or_connection: Tx, living: tuple[str, ...]) -> list[tuple[str, int]]:
+    """The active jobs, with their attempts, whose runner does not live."""
+    statement = select(_j.id, _j.attempt).where(_j.state.in_(ACTIVE), _j.runner.not_in(living))
+    return [(row.id, row.attempt) for row in tx_or_connection.execute(statement)]

@@ -1,0 +1,143 @@
+"""Reading what placement decides on, and carrying its decisions out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from comfyops.jobs import quotas, reading, schema, steps
+from comfyops.jobs.fleet import Fleet
+from comfyops.jobs.job import ACTIVE, Job, JobState
+from comfyops.jobs.needs import Needs
+from comfyops.jobs.offers import Fits
+from comfyops.jobs.placement import place
+from comfyops.jobs.situation import Busy, Decision, Group, Owner, Placement, Rules, Situation, Standing
+from comfyops.jobs.store import Store
+from comfyops.jobs.turns import Turns
+
+_j, _b, _n, _t = schema.jobs.c, schema.backends.c, schema.needs.c, schema.timings.c
+
+_GUESS_RUN, _GUESS_LOAD = 10.0, 20.0  # seconds, for jobs of which nothing is known
+
+
+class Placer:
+    """Places jobs onto the backends that one dispatcher leases."""
+
+    def __init__(self, store: Store, fleet: Fleet, name: str, rules: Rules) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._name = name
+        self._rules = rules
+        self._fits = Fits()
+        self._turns = Turns()
+        self._needs: dict[str, Needs] = {}
+        self._served: dict[tuple[str, int, str], float] = {}
+        self.refused: dict[tuple[str, int, str], str] = {}
+
+    async def round(self) -> list[Job]:
+        """Decide and bind once; the jobs that were bound. Empty = there is nothing to place now."""
+        situation = await self._store.read(self._situation)
+        if situation is None:
+            return []
+        placement = place(situation, self._fits)
+        self._remember(placement)
+        if not placement.decisions:
+            return []
+        bound = await self._store.write(lambda tx: [self._bind(tx, item) for item in placement.decisions])
+        for decision, job in zip(placement.decisions, bound, strict=True):
+            if job is not None:
+                self._charge(decision, situation)
+        return [job for job in bound if job is not None]
+
+    def _bind(self, tx: Any, decision: Decision) -> Job | None:
+        group = decision.group
+        head = {"owner": group.owner, "priority": group.priority, "needs_key": group.needs.key}
+        return steps.bind(tx, head, decision.backend, self._name, decision.reason)
+
+    def _charge(self, decision: Decision, situation: Situation) -> None:
+        group = decision.group
+        self._served[group.owner, group.priority, group.needs.key] = situation.now
+        weight = situation.owners.get(group.owner, Owner()).weight
+        self._turns.charge(group.owner, group.run, weight)
+
+    def _remember(self, placement: Placement) -> None:
+        self.refused = {
+            (item.group.owner, item.group.priority, item.group.needs.key): item.reason for item in placement.waiting
+        }
+
+    def _situation(self, connection: Connection) -> Situation | None:
+        standings = self._standings(connection)
+        if not any(standing.open and standing.busy is None for standing in standings):
+            return None
+        if reading.is_paused(connection):
+            return None
+        now = self._store.clock()
+        groups = self._groups(connection, now)
+        if not groups:
+            return None
+        return Situation(groups, standings, now, self._owners(connection, groups), self._rules)
+
+    def _groups(self, connection: Connection, now: float) -> list[Group]:
+        keys = (_j.owner, _j.priority, _j.needs_key)
+        ready = (_j.state == JobState.WAITING, _j.blockers == 0, _j.not_before <= now)
+        oldest = func.min(_j.created_at).label("oldest")
+        statement = select(*keys, func.count().label("count"), oldest).where(*ready).group_by(*keys)
+        rows = connection.execute(statement).all()
+        self._read_needs(connection, {row.needs_key for row in rows})
+        times = (
+            {row.needs_key: row for row in connection.execute(select(_t.needs_key, _t.warm, _t.cold))} if rows else {}
+        )
+        return [self._group(row, times.get(row.needs_key)) for row in rows]
+
+    def _group(self, row: Any, times: Any) -> Group:
+        warm = times.warm if times and times.warm else 0.0
+        cold = times.cold if times and times.cold else 0.0
+        run = warm or cold or _GUESS_RUN
+        load = max(0.0, cold - warm) if warm and cold else _GUESS_LOAD
+        served = self._served.get((row.owner, row.priority, row.needs_key), 0.0)
+        return Group(row.owner, row.priority, self._needs[row.needs_key], row.count, row.oldest, run, load, served)
+
+    def _read_needs(self, connection: Connection, keys: set[str]) -> None:
+        missing = keys - self._needs.keys()
+        if missing:
+            if len(self._needs) > 10_000:
+                self._needs.clear()
+                missing = keys
+            found = connection.execute(select(_n.key, _n.document).where(_n.key.in_(missing)))
+            self._needs.update({row.key: Needs.from_dict(json.loads(row.document)) for row in found})
+
+    def _standings(self, connection: Connection) -> list[Standing]:
+        columns = (_b.id, _b.state, _b.loaded, _b.loaded_since)
+        rows = connection.execute(select(*columns).where(_b.dispatcher == self._name).order_by(_b.id)).all()
+        if not rows:
+            return []
+        offers = self._fleet.read_offers(connection)
+        busy = self._busy(connection, [row.id for row in rows])
+        return [
+            Standing(row.id, offers[row.id], row.loaded, row.loaded_since, busy.get(row.id), row.state == "up")
+            for row in rows
+            if row.id in offers
+        ]
+
+    def _busy(self, connection: Connection, names: Sequence[str]) -> dict[str, Busy]:
+        columns = (_j.backend, _j.owner, _j.bound_at, _t.warm)
+        statement = select(*columns).outerjoin(schema.timings, _t.needs_key == _j.needs_key)
+        found = connection.execute(statement.where(_j.state.in_(ACTIVE), _j.backend.in_(names)))
+        return {row.backend: Busy(row.owner, row.bound_at or 0.0, row.warm or _GUESS_RUN) for row in found}
+
+    def _owners(self, connection: Connection, groups: Sequence[Group]) -> dict[str, Owner]:
+        running = select(_j.owner, func.count()).where(_j.state.in_(ACTIVE)).group_by(_j.owner)
+        counts: dict[str, int] = dict(connection.execute(running).tuples().all())
+        limits = {quota.owner: quota for quota in quotas.read_all(connection)}
+        names = {group.owner for group in groups}
+        turns = self._turns.of(names | counts.keys())
+        return {name: _owner(limits.get(name), counts.get(name, 0), turns.get(name, 0.0)) for name in names}
+
+
+def _owner(quota: quotas.Quota | None, running: int, turn: float) -> Owner:
+    if quota is None:
+        return Owner(running, turn=turn)
+    return Owner(running, quota.weight, quota.max_running, turn)

@@ -1,0 +1,168 @@
+"""What a dispatcher writes as a job goes its way: bound, claimed, running, storing, concluded. All compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
+from comfyops.jobs.collecting import Made
+from comfyops.jobs.job import ACTIVE, Job, JobState
+from comfyops.jobs.store import Tx, upsert
+
+_j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
+
+
+def prompt_id(job: str, attempt: int) -> str:
+    """The id of an attempt at its backend: the job's own for the first, one that follows from both for the others."""
+    return job if attempt == 1 else str(uuid5(UUID(job), str(attempt)))
+
+
+def bind(tx: Tx, head: dict[str, Any], backend: str, dispatcher: str, reason: str) -> Job | None:
+    """Bind the first job of a group to a backend that this dispatcher leases.
+
+    `head` has the group's owner, priority and needs_key. None where the job, the backend or the lease is gone.
+    """
+    if not _leased(tx, backend, dispatcher):
+        return None
+    group = [_j[name] == value for name, value in head.items()]
+    ready = [_j.state == JobState.WAITING, _j.blockers == 0, _j.not_before <= tx.now]
+    first = select(_j.id, _j.attempt).where(*group, *ready).order_by(_j.avoid == backend, _j.number).limit(1)
+    row = tx.execute(first.with_for_update(skip_locked=True)).one_or_none()
+    if row is None:
+        return None
+    attempt = row.attempt + 1
+    run = prompt_id(row.id, attempt)
+    try:
+        with tx.connection.begin_nested():
+            moved = transitions.move(
+                tx,
+                row.id,
+                JobState.BOUND,
+                _j.attempt == row.attempt,
+                data={"reason": reason},
+                runner=dispatcher,
+                attempt=attempt,
+                epoch=_j.epoch + 1,
+                bound_at=tx.now,
+                started_at=None,
+                backend=backend,
+                prompt_id=run,
+            )
+    except IntegrityError:  # the backend has another job
+        return None
+    if moved is None:
+        return None
+    new = {"started_at": tx.now, "outcome": "", "reason": "", "signature": ""}
+    tx.execute(insert(schema.attempts).values(job=row.id, number=attempt, backend=backend, prompt_id=run, **new))
+    tx.execute(insert(schema.placements).values(job=row.id, at=tx.now, backend=backend, reason=reason))
+    return rows.read_job(tx.connection, row.id)
+
+
+def _leased(tx: Tx, backend: str, dispatcher: str) -> bool:
+    lease = select(_b.id).where(
+        _b.id == backend, _b.dispatcher == dispatcher, _b.lease_until > tx.now, _b.state == "up"
+    )
+    return tx.execute(lease.with_for_update(read=True)).first() is not None
+
+
+def claim(tx: Tx, job: str, attempt: int, dispatcher: str) -> Job | None:
+    """Take over an attempt that is under way; whoever had it is refused from now on. None where it is over."""
+    mine = update(schema.jobs).where(_j.id == job, _j.attempt == attempt, _j.state.in_(ACTIVE))
+    if not tx.execute(mine.values(runner=dispatcher, epoch=_j.epoch + 1)).rowcount:
+        return None
+    return rows.read_job(tx.connection, job)
+
+
+def running(tx: Tx, job: Job) -> bool:
+    """The backend has it. False where another process has the job."""
+    moved = transitions.move(tx, job.id, JobState.RUNNING, *_held(job), started_at=tx.now)
+    return moved is not None or _in(tx, job, JobState.RUNNING)
+
+
+def storing(tx: Tx, job: Job) -> bool:
+    """It ran; its outputs are fetched. False where another process has the job."""
+    if _in(tx, job, JobState.BOUND):  # it ended before anybody noted that it ran
+        transitions.move(tx, job.id, JobState.RUNNING, *_held(job), started_at=tx.now)
+    return transitions.move(tx, job.id, JobState.STORING, *_held(job)) is not None or _in(tx, job, JobState.STORING)
+
+
+def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
+    return (_j.attempt == job.attempt, _j.epoch == job.epoch)
+
+
+def _in(tx: Tx, job: Job, state: JobState) -> bool:
+    return tx.execute(select(_j.id).where(_j.id == job.id, _j.state == state, *_held(job))).first() is not None
+
+
+def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made]) -> bool:
+    """Write how an attempt ended, with what it made: the job is over, or waits to be run again.
+
+    False where another process has the job.
+    """
+    held = tx.execute(select(schema.jobs).where(_j.id == job.id, *_held(job), _j.state.in_(ACTIVE))).one_or_none()
+    if held is None:
+        return False
+    if made:
+        _keep_outputs(tx, job, made)
+    verdict = verdicts.decide(end, held.failures, held.cancel_requested is not None, _signatures(tx, job))
+    _close_attempt(tx, job, verdict, endings.signature(end))
+    if verdict.to is JobState.WAITING:
+        transitions.move(
+            tx,
+            job.id,
+            verdict.to,
+            *_held(job),
+            error=verdict.error,
+            data={"reason": verdict.reason},
+            not_before=tx.now + verdict.delay,
+            failures=held.failures + 1,
+            avoid=job.backend or "",
+        )
+    else:
+        transitions.move(tx, job.id, verdict.to, *_held(job), error=verdict.error)
+    aftermath.backend_after(tx, job, end)
+    return True
+
+
+def _signatures(tx: Tx, job: Job) -> list[str]:
+    """Why the attempts before this one failed."""
+    earlier = select(_a.signature).where(_a.job == job.id, _a.number < job.attempt, _a.outcome == "failed")
+    return list(tx.execute(earlier.order_by(_a.number)).scalars())
+
+
+def _close_attempt(tx: Tx, job: Job, verdict: verdicts.Verdict, signature: str) -> None:
+    ended = {"ended_at": tx.now, "outcome": verdict.outcome, "reason": verdict.reason, "signature": signature}
+    mine = update(schema.attempts).where(_a.job == job.id, _a.number == job.attempt, _a.ended_at.is_(None))
+    tx.execute(mine.values(**ended))
+
+
+def _keep_outputs(tx: Tx, job: Job, made: Sequence[Made]) -> None:
+    tx.execute(delete(schema.outputs).where(schema.outputs.c.job == job.id))
+    for index, item in enumerate(made):
+        output, kept = item.output, item.kept
+        if kept is not None:
+            keep_asset(tx, kept.hash, kept.sha256, kept.size, item.mime)
+        values = {
+            "node": output.node,
+            "kind": output.kind.value,
+            "filename": output.filename,
+            "subfolder": output.subfolder,
+            "folder_type": output.folder_type,
+            "hash": kept.hash if kept else None,
+            "size": kept.size if kept else len(output.text.encode()),
+            "mime": item.mime,
+            "text": output.text,
+        }
+        tx.execute(insert(schema.outputs).values(job=job.id, index=index, **values))
+    tx.execute(update(schema.jobs).where(_j.id == job.id).values(outputs_count=len(made)))
+
+
+def keep_asset(tx: Tx, digest: str, sha256: str, size: int, mime: str) -> None:
+    """Have a row for a kept file; one that is there is used again."""
+    new = {"hash": digest, "sha256": sha256, "size": size, "mime": mime, "created_at": tx.now, "used_at": tx.now}
+    tx.execute(upsert(tx, schema.assets, new, ["hash"], {"used_at": tx.now}))
