@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class BearerCheck:
         """
         if not self._watch.fresh:
             await self._watch.look()
-        key = hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256")
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32).digest()
         known = self._known.get(key)
         if known is None:
             known = await self._first_time(key, text, address)

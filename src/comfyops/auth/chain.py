@@ -35,6 +35,9 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
+_NAMES = tuple(item.name for item in fields(Event))
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """An event in its place: `seq` counts from 1, `previous` is the hash of the record before, `hash` its own."""
@@ -88,9 +91,8 @@ def _hash(seq: int, event: Event, previous: str) -> str:
     return hashlib.sha256(_canonical([seq, _plain(event), previous]).encode()).hexdigest()
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
+
+
 def _plain(event: Event) -> dict[str, Any]:
-    return {item.name: getattr(event, item.name) for item in fields(event)} | {"details": dict(event.details)}
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return {name: getattr(event, name) for name in _NAMES} | {"details": dict(event.details)}

@@ -80,7 +80,8 @@ class Exchange:
         size, more = 0, True
         while more:
             try:
-                message = await asyncio.wait_for(self._receive(), self.limits.body_seconds)
+                async with asyncio.timeout(self.limits.body_seconds):
+                    message = await self._receive()
             except TimeoutError:
                 raise RefusedError(408, "body_too_slow", "The rest of the request did not come.") from None
             if message["type"] == "http.disconnect":

@@ -104,7 +104,7 @@ class Own:
 
     def may_name(self, file: File) -> bool:
         """Whether a text that may be a file's name is not that of somebody else's file."""
-        return self._owners.has_file(self._owner, file) or not self._owners.is_known(file)
+        return self._owners.may_name(self._owner, file)
 
     def overwrites(self, file: File) -> bool:
         """Whether a new file may take the place of this one."""

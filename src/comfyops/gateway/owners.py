@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import sqlite3
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from comfyops.errors import StorageError
 
+_CLAIMS = 2000  # jobs between two checkpoints
+_LARGEST_LOG = 64 * 1024 * 1024  # bytes
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, owner TEXT NOT NULL, backend TEXT NOT NULL, at REAL NOT NULL DEFAULT (julianday('now')),
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, backend TEXT NOT NULL, at REAL NOT NULL,
     indexed INTEGER NOT NULL DEFAULT 0 CHECK (indexed IN (0, 1))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, indexed);
 CREATE TABLE IF NOT EXISTS files (
     owner TEXT NOT NULL, type TEXT NOT NULL, subfolder TEXT NOT NULL, name TEXT NOT NULL,
@@ -23,6 +31,9 @@ CREATE TABLE IF NOT EXISTS files (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_name ON files (type, subfolder, name);
 """
+
+
+_CLAIM = "INSERT OR IGNORE INTO jobs (id, owner, backend, at) VALUES (?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +45,15 @@ class File:
     name: str
 
 
+@lru_cache(maxsize=4096)
 def space(owner: str) -> str:
     """A short name for an owner that is safe in ids and folders."""
     return "u" + hashlib.sha256(owner.encode()).hexdigest()[:16]
+
+
+def julian(seconds: float) -> float:
+    """A time (seconds since the epoch) as a Julian day, which is how SQLite counts time."""
+    return seconds / 86400 + 2440587.5
 
 
 def files_in(outputs: object) -> Iterable[File]:
@@ -63,16 +80,23 @@ def _file(value: Mapping[Any, Any]) -> File | None:
 class Owners:
     """The table of jobs and files. Answers take microseconds, so it is asked from the event loop.
 
-    Raises StorageError where its file cannot be used.
+    What was claimed survives the end of the process at once (it is in the write-ahead log), and a power failure after
+    the next checkpoint; those wait for the disk, so a thread makes them. Raises StorageError
+    where its file cannot be used.
     """
 
     def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._at = 0.0  # of the newest claim
+        self._claims = 0  # since the last checkpoint
+        self._checkpoint: threading.Thread | None = None
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=5, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._db.executescript(_SCHEMA)
             if path is not None:
                 path.chmod(0o600)
@@ -81,9 +105,11 @@ class Owners:
 
     def claim(self, job: str, owner: str, backend: str) -> bool:
         """Give a job to an owner; False where the id was used before."""
-        done = self._db.execute(
-            "INSERT OR IGNORE INTO jobs (id, owner, backend) VALUES (?, ?, ?)", (job, owner, backend)
-        )
+        self._at = max(julian(time.time()), math.nextafter(self._at, math.inf))  # no two jobs at one time
+        done = self._db.execute(_CLAIM, (job, owner, backend, self._at))
+        self._claims += 1
+        if self._claims >= _CLAIMS and self._path is not None:
+            self._begin_checkpoint(self._path)
         return done.rowcount == 1
 
     def release(self, job: str) -> None:
@@ -98,7 +124,7 @@ class Owners:
     def jobs(self, owner: str, backend: str, limit: int, offset: int = 0) -> list[str]:
         """The newest jobs of an owner on a backend, the newest first."""
         rows = self._db.execute(
-            "SELECT id FROM jobs WHERE owner = ? AND backend = ? ORDER BY at DESC, rowid DESC LIMIT ? OFFSET ?",
+            "SELECT id FROM jobs WHERE owner = ? AND backend = ? ORDER BY at DESC LIMIT ? OFFSET ?",
             (owner, backend, limit, offset),
         )
         return [row[0] for row in rows]
@@ -106,7 +132,7 @@ class Owners:
     def unindexed(self, owner: str, backend: str, limit: int = 200) -> list[str]:
         """Jobs whose files are not all known yet, the newest first."""
         rows = self._db.execute(
-            "SELECT id FROM jobs WHERE owner = ? AND indexed = 0 AND backend = ? ORDER BY at DESC, rowid DESC LIMIT ?",
+            "SELECT id FROM jobs WHERE owner = ? AND indexed = 0 AND backend = ? ORDER BY at DESC LIMIT ?",
             (owner, backend, limit),
         )
         return [row[0] for row in rows]
@@ -131,6 +157,29 @@ class Owners:
         words = "SELECT 1 FROM files WHERE type = ? AND subfolder = ? AND name = ?"
         return self._db.execute(words, (file.type, file.subfolder, file.name)).fetchone() is not None
 
+    def may_name(self, owner: str, file: File) -> bool:
+        """Whether a file is this owner's, or nobody's."""
+        words = "SELECT owner = ? FROM files WHERE type = ? AND subfolder = ? AND name = ? ORDER BY 1 DESC LIMIT 1"
+        row = self._db.execute(words, (owner, file.type, file.subfolder, file.name)).fetchone()
+        return row is None or bool(row[0])
+
     def close(self) -> None:
         """Close the file."""
+        if self._checkpoint is not None:
+            self._checkpoint.join()
         self._db.close()
+
+    def _begin_checkpoint(self, path: Path) -> None:
+        if self._checkpoint is None or not self._checkpoint.is_alive():
+            self._claims = 0
+            self._checkpoint = threading.Thread(target=_checkpoint, args=(path,), name="owners", daemon=True)
+            self._checkpoint.start()
+
+
+def _checkpoint(path: Path) -> None:
+    """Bring the log into the file; one that has grown large is begun anew, for which writers wait a moment."""
+    with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        if path.with_name(path.name + "-wal").stat().st_size > _LARGEST_LOG:
+            db.execute("PRAGMA wal_checkpoint(RESTART)")

@@ -67,7 +67,7 @@ def read(body: bytes, limits: Limits) -> Request:
 def read_json(body: bytes, limits: Limits) -> Any:
     """JSON of bounded depth without NaN. Raises RefusedError."""
     try:
-        data = json.loads(body, parse_constant=_no_constant)
+        data = _decoder.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         raise RefusedError(400, "not_json", "The body is not JSON, or nested too deeply.") from None
     if depth(data, limits.nesting) > limits.nesting:
@@ -207,6 +207,9 @@ def _targets(data: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(text)
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _fault(fault: Any) -> dict[str, Any]:
