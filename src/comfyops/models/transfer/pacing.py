@@ -17,6 +17,7 @@ _LONGEST_DELAY = 8.0
 _NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
 _DEAD_FOR = 10.0  # seconds for which a host that nobody could reach is not tried by other files
 _IMPATIENT = 2  # failures in a row of a source that answers, while others are left to try
+_GONE = 4  # failures in a row where nobody is there any more, while others are left to try
 _BRIEFLY = 2.0  # seconds that are waited for a busy source, while others are left to try
 
 
@@ -103,6 +104,7 @@ class Patience:
     def __init__(self, attempts: int, *, patient: bool = True) -> None:
         self.attempts = attempts
         self.patient = patient
+        self._last_hope = patient
         self.failures = 0
         self._last = float("-inf")
         self._lock = threading.Lock()
@@ -122,6 +124,8 @@ class Patience:
                 self.failures += 1
                 self._last = time.monotonic()
             most = tries(trouble, self.attempts, reached=reached, patient=self.patient)
+            if trouble is Trouble.NOBODY and not self._last_hope:
+                most = min(most, _GONE)  # it went away, and others have the file too
             return None if self.failures > most else delay(max(1, self.failures))
 
 

@@ -102,6 +102,14 @@ def test_troubles_are_told_apart() -> None:
     assert trouble_of(http.client.IncompleteRead(b"")) is Trouble.BROKEN
 
 
+def test_a_source_that_went_away_is_left_soon_where_others_are_left() -> None:
+    for alone, most in ((False, 4), (True, 8)):
+        patience = Patience(8, patient=alone)
+        patience.progressed()
+        waits = [patience.failed(time.monotonic(), Trouble.NOBODY) for _ in range(9)]
+        assert waits.index(None) == most, "bytes had come, so it was tried a few times"
+
+
 def test_bytes_make_patient() -> None:
     patience = Patience(8, patient=False)
     assert patience.failed(0.0, Trouble.NOBODY, reached=False) is None
