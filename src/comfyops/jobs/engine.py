@@ -13,6 +13,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ VERSION = "1"
 """Of the steps of a run. Constant: a run that was begun by one release is finished by the next."""
 
 _PREFIX = "job:"
+_THREADS = 32
 
 
 class Steps(Protocol):
@@ -107,6 +109,8 @@ class Engine:
             await asyncio.wait(tasks, timeout=10)
         self._tasks.clear()
         _current.run = None
+        # The library has put its own threads in the place of the loop's, and ends them with itself.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "comfyops-thread"))
         await asyncio.to_thread(DBOS.destroy)
 
     async def _list(self, **filters: Any) -> list[Any]:
@@ -122,6 +126,7 @@ class Engine:
             "executor_id": self._name,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "ERROR",
+            "max_executor_threads": _THREADS,
             "enable_otlp": False,
         }
         if self._database.startswith("sqlite"):
