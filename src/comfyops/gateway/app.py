@@ -22,6 +22,7 @@ from comfyops.gateway.door import DOOR, Door, Record
 from comfyops.gateway.exchange import ClientGoneError, Exchange, Receive, Scope, Send
 from comfyops.gateway.limits import Rates
 from comfyops.gateway.local import Local
+from comfyops.gateway.logs import pass_log, shows_log
 from comfyops.gateway.mounts import ASGIApp, Mounts, Visit
 from comfyops.gateway.own import Own
 from comfyops.gateway.owners import Owners
@@ -173,6 +174,9 @@ class Gateway:
             if handler is not None:
                 await handler(exchange, Own(server, self._owners, principal.id), server)
                 return
+        if shows_log(exchange, server.upstream):
+            await pass_log(exchange, server.upstream)
+            return
         await exchange.pass_on(server.upstream)
 
     def _limit(self, exchange: Exchange) -> None:

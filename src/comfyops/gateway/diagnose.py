@@ -22,12 +22,17 @@ from comfyops.errors import UnreachableError, UsageError
 State = Literal["ok", "open", "broken"]
 
 _REFUSED = frozenset({400, 401, 403, 404, 405, 421, 429})
+_FIRST = 4096  # bytes of an answer that are looked at
+_LOG = 4 * 1024 * 1024  # of a page or a log
 _WRONG = "cops_0000000000000000_" + "A" * 43
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One request. `right` says that it brings the right credential and has to get through."""
+    """One request. `right` says that it brings the right credential and has to get through.
+
+    With a `marker` the answer's text alone counts: a way in is there where it holds the marker.
+    """
 
     name: str
     path: str
@@ -36,6 +41,7 @@ class Probe:
     websocket: bool = False
     right: bool = False
     exactly_401: bool = False
+    marker: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,17 @@ def _plain(token: str | None) -> tuple[Probe, ...]:
         Probe("no credential, log", "/internal/logs", why="anybody reads the log, which may hold the credential"),
         Probe("no credential, history", "/history?max_items=1", why="anybody sees what others have made"),
         Probe("no credential, picture", "/view?filename=comfyops-probe.png", why="anybody sees pictures"),
+        Probe("first visitor", "/login", why="the first visitor chooses the password", marker="enter a new username"),
+        Probe("guest at the login", "/login", why="guests see everything, logs too", marker='value="Guest Mode"'),
     )
     if token is None:
         return found
-    return (*found, Probe("right credential", "/queue", {"Authorization": f"Bearer {token}"}, right=True))
+    header, words = {"Authorization": f"Bearer {token}"}, "the log shows the credential"
+    return (
+        *found,
+        Probe("right credential", "/queue", header, right=True),
+        Probe("credential in the log", "/internal/logs", header, words, marker=token),
+    )
 
 
 def _headers() -> tuple[Probe, ...]:
@@ -91,9 +104,9 @@ def _paths() -> tuple[Probe, ...]:
     files = ("/userdata/comfyops-probe.js", "/api/userdata/comfyops-probe.css", "/settings/comfyops.probe.js")
     return (
         *(Probe(f"path {path}", path, why="another way to write a path leads around the login") for path in aliases),
-        *(Probe(f"suffix {path}", path, why=suffix) for path in files),
-        Probe("suffix /history/x.js", "/history/comfyops-probe.js", why=suffix),
-        Probe("suffix /queue.css.map", "/api/history/comfyops.css.map", why=suffix),
+        *(Probe(f"suffix {path}", path, why=suffix, exactly_401=True) for path in files),
+        Probe("suffix /history/x.js", "/history/comfyops-probe.js", why=suffix, exactly_401=True),
+        Probe("suffix /queue.css.map", "/api/history/comfyops.css.map", why=suffix, exactly_401=True),
     )
 
 
@@ -150,10 +163,20 @@ async def _try(session: aiohttp.ClientSession, address: str, probe: Probe) -> Ou
         if probe.websocket:
             return await _try_socket(session, url, headers, probe)
         async with session.get(url, headers=headers, allow_redirects=False) as response:
-            body = (await response.content.read(4096)).decode("utf-8", "replace")
+            body = (await _beginning(response, _LOG if probe.marker else _FIRST)).decode("utf-8", "replace")
             return _judged(probe, response.status, body, response.headers)
     except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         return Outcome(probe.name, "broken", None, f"no answer: {type(error).__name__}")
+
+
+async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The first bytes of an answer."""
+    found = bytearray()
+    async for part in response.content.iter_chunked(65536):
+        found += part
+        if len(found) >= most:
+            break
+    return bytes(found[:most])
 
 
 async def _try_socket(session: aiohttp.ClientSession, url: URL, headers: dict[str, str], probe: Probe) -> Outcome:
@@ -174,11 +197,15 @@ def _judged(probe: Probe, status: int, body: str, headers: Mapping[str, str]) ->
         return Outcome(probe.name, "broken", status, "the server fails on it, instead of refusing it")
     if "Traceback" in body or 'File "/' in body:
         return Outcome(probe.name, "broken", status, "the answer shows the inside of the server")
+    if probe.marker:
+        shown = probe.marker in body
+        return Outcome(probe.name, "open" if shown else "ok", status, probe.why if shown else "")
     if status < 300:
         return Outcome(probe.name, "open", status, probe.why or "it is let in")
     redirected = status in (302, 303, 307) and "login" in headers.get("Location", "")
     if probe.exactly_401 and status != 401:
-        return Outcome(probe.name, "ok" if redirected else "open", status, "it should be refused with 401")
+        words = "" if redirected else f"it should be refused with 401{f': {probe.why}' if probe.why else ''}"
+        return Outcome(probe.name, "ok" if redirected else "open", status, words)
     if redirected or status in _REFUSED:
         return Outcome(probe.name, "ok", status, "")
     return Outcome(probe.name, "broken", status, "this is no clear refusal")
