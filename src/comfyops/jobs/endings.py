@@ -59,10 +59,3 @@ def error(end: Mapping[str, Any], *, permanent: bool) -> JobError:
     """Why it did not end well."""
     facts = {"code": "run_lost", "message": "The run was lost.", **end.get("error", {})}
     return JobError(**facts, permanent=permanent)
-
-
-def signature(end: Mapping[str, Any]) -> str:
-    """What two failures have in common that are the same failure."""
-    facts = end.get("error", {})
-    parts = [facts.get("code", ""), facts.get("node", ""), facts.get("exception_type", ""), facts.get("message", "")]
-    return "|".join(str(part) for part in parts)[:500]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
 from comfyops.jobs.collecting import Made
 from comfyops.jobs.job import ACTIVE, Job, JobState
+from comfyops.jobs.retry import Past
 from comfyops.jobs.store import Tx, upsert
 
 _j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
@@ -109,8 +111,15 @@ def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made]) -> bool:
         return False
     if made:
         _keep_outputs(tx, job, made)
-    verdict = verdicts.decide(end, held.failures, held.cancel_requested is not None, _signatures(tx, job))
-    _close_attempt(tx, job, verdict, endings.signature(end))
+    verdict = verdicts.decide(
+        end,
+        _bad_ends(tx, job, held.failures),
+        cancelled=held.cancel_requested is not None,
+        backend=job.backend or "",
+        began=held.state != JobState.BOUND,
+        chance=random.random(),
+    )
+    _close_attempt(tx, job, verdict)
     if verdict.to is JobState.WAITING:
         transitions.move(
             tx,
@@ -129,14 +138,15 @@ def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made]) -> bool:
     return True
 
 
-def _signatures(tx: Tx, job: Job) -> list[str]:
-    """Why the attempts before this one failed."""
-    earlier = select(_a.signature).where(_a.job == job.id, _a.number < job.attempt, _a.outcome == "failed")
-    return list(tx.execute(earlier.order_by(_a.number)).scalars())
+def _bad_ends(tx: Tx, job: Job, count: int) -> list[Past]:
+    """The last attempts before this one, which all ended badly since somebody last had the job run."""
+    earlier = select(_a.backend, _a.signature).where(_a.job == job.id, _a.number < job.attempt)
+    found = tx.execute(earlier.order_by(_a.number.desc()).limit(count))
+    return [Past(row.backend, row.signature) for row in found][::-1]
 
 
-def _close_attempt(tx: Tx, job: Job, verdict: verdicts.Verdict, signature: str) -> None:
-    ended = {"ended_at": tx.now, "outcome": verdict.outcome, "reason": verdict.reason, "signature": signature}
+def _close_attempt(tx: Tx, job: Job, verdict: verdicts.Verdict) -> None:
+    ended = {"ended_at": tx.now, "outcome": verdict.outcome, "reason": verdict.reason, "signature": verdict.signature}
     mine = update(schema.attempts).where(_a.job == job.id, _a.number == job.attempt, _a.ended_at.is_(None))
     tx.execute(mine.values(**ended))
 

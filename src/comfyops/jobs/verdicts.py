@@ -1,55 +1,60 @@
-"""Whether a job is over after an attempt, or is run again, and when. Pure."""
+"""Whether a job is over after an attempt, or is run again, and when. Pure; the rules of trying again are in `retry`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from comfyops.jobs import endings
 from comfyops.jobs.job import JobError, JobState
-
-MAX_FAILURES = 8
-"""Attempts that may end badly, for whatever reason, before a job fails."""
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds before an attempt follows another; doubled each time
-_OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "Allocation on device")
-_BAD_REQUEST = frozenset(["dependency", "usage", "workflow_format", "unsafe_name", "file_missing"])
+from comfyops.jobs.retry import BadEnd, Past, judge
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The next state of a job; `outcome` and `reason` are kept with the attempt, `delay` is in seconds."""
+    """The next state of a job; `outcome` and `reason` are kept with the attempt, `delay` is in seconds.
+
+    `signature` is what later bad ends are compared with, "" where it ended well.
+    """
 
     to: JobState
     outcome: str
     reason: str = ""
     error: JobError | None = None
     delay: float = 0.0
+    signature: str = ""
 
 
-def decide(end: endings.End, failures: int, cancelled: bool, before: Sequence[str]) -> Verdict:
+def decide(
+    end: endings.End, before: Sequence[Past], *, cancelled: bool, backend: str, began: bool, chance: float
+) -> Verdict:
     """What follows from the end of an attempt.
 
-    `failures` attempts ended badly before it, `before` are the signatures of those in which a node failed, `cancelled`
-    = somebody wants the job stopped: then it is never run again, and a success counts no more.
+    `before` are the attempts that ended badly, first to last; `cancelled` = somebody wants the job stopped: then it is
+    never run again, and a success counts no more. `began` = the backend had it; `chance` is random, 0 to 1.
     """
     kind = end["kind"]
     if cancelled or kind == "cancelled":
         return Verdict(JobState.CANCELLED, "cancelled")
     if kind == "done":
         return Verdict(JobState.DONE, "done")
-    error = endings.error(end, permanent=True)
+    bad = _bad_end(end, backend, began)
+    found = judge(bad, before, chance)
     outcome = {"failed": "failed", "refused": "refused"}.get(kind, "lost")
-    if kind == "refused" or error.code in _BAD_REQUEST:
-        return Verdict(JobState.FAILED, outcome, error.message, error)
-    memory = _out_of_memory(error)
-    if kind == "failed" and not memory and endings.signature(end) in before:
-        return Verdict(JobState.FAILED, outcome, error.message, error)
-    if failures + 1 >= MAX_FAILURES:
-        return Verdict(JobState.FAILED, outcome, f"{failures + 1} attempts ended badly: {error.message}", error)
-    pause = min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE)
-    return Verdict(JobState.WAITING, outcome, error.message, endings.error(end, permanent=False), pause)
+    error = replace(endings.error(end, permanent=not found.again), message=found.reason)
+    to = JobState.WAITING if found.again else JobState.FAILED
+    return Verdict(to, outcome, found.reason, error, found.delay, bad.signature)
 
 
-def _out_of_memory(error: JobError) -> bool:
-    return any(words in error.exception_type or words in error.message for words in _OUT_OF_MEMORY)
+def _bad_end(end: endings.End, backend: str, began: bool) -> BadEnd:
+    error = endings.error(end, permanent=False)
+    status = error.details.get("status")
+    return BadEnd(
+        error.code,
+        error.message,
+        error.node,
+        error.exception_type,
+        status if isinstance(status, int) else 0,
+        backend,
+        began,
+    )
