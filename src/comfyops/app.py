@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from comfyops.errors import MissingExtraError, MissingFileError, NotJsonError, UnknownTemplateError
@@ -17,8 +17,9 @@ from comfyops.workflows.node_types import NodeTypes
 if TYPE_CHECKING:  # what only some commands need is imported where it is used: it takes longer than they do
     from comfyops.backends.comfyui import ComfyUI
     from comfyops.config import Settings
-    from comfyops.models.catalog import Catalog
+    from comfyops.models.catalog import Catalog, Wanted
     from comfyops.models.provision import Provision
+    from comfyops.models.rounds import Health
     from comfyops.models.sources import Web
     from comfyops.models.sources.peers import Peers
     from comfyops.models.storage import Storage
@@ -260,3 +261,20 @@ def server_web(settings: Settings) -> Web:
     place = frozenset({trust.place_of(settings.server)})
     tokens = {next(iter(place)): settings.token.get_secret_value()} if settings.token else {}
     return Web(trust.Trust(place, place, tokens), timeout=settings.timeout, attempts=2)
+
+
+def model_health(provision: Provision, wanted: Sequence[Wanted], settings: Settings, **options: Any) -> Health:
+    """What watches the health of models; `options` are further fields of it, such as the file of figures.
+
+    Raises UsageError for a webhook that makes no sense.
+    """
+    from comfyops.models.health_record import file_of
+    from comfyops.models.rounds import Health
+    from comfyops.support.webhooks import Receiver
+
+    receiver = None
+    if settings.alert_webhook:
+        secret = settings.alert_webhook_secret.get_secret_value() if settings.alert_webhook_secret else ""
+        receiver = Receiver(settings.alert_webhook, secret, settings.alert_webhook_private)
+    record = file_of(settings.home, provision.storage.root)
+    return Health(provision, wanted, record, receiver=receiver, **options)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
@@ -35,6 +36,21 @@ class AuthSettings:
     guest_mode: bool = False
     audit_keep: float = 365 * _DAY
     bcrypt_rounds: int = 12
+
+
+@dataclass(frozen=True)
+class OidcSettings:
+    """Sign-in by an OpenID provider. `roles` are pairs of a value of the role claim and our role; the first counts."""
+
+    issuer: str
+    client_id: str
+    client_secret: SecretStr | None
+    scopes: str
+    label: str
+    name_claim: str
+    role_claim: str
+    roles: tuple[tuple[str, str], ...]
+    redirect_url: str
 
 
 class Settings(BaseSettings):
@@ -163,6 +179,14 @@ class Settings(BaseSettings):
         description="Address of the registry of packs of custom nodes.",
     )
 
+    alert_webhook: str = Field(default="", description="Address that is told when the health of a model changes.")
+    alert_webhook_secret: SecretStr | None = Field(
+        default=None, description="Secret that messages to it are signed with: whsec_ and random bytes in base64."
+    )
+    alert_webhook_private: bool = Field(
+        default=False, description="The webhook may be on a private or local address, and plain http."
+    )
+
     max_login_attempts: int = Field(
         default=5,
         ge=1,
@@ -187,6 +211,28 @@ class Settings(BaseSettings):
     )
     audit_keep_days: float = Field(
         default=365.0, gt=0, le=36_500, description="Days after which `comfyops audit prune` drops records."
+    )
+
+    oidc_issuer: str = Field(
+        default="", description="Address of the OpenID provider that people may sign in by; else there is none."
+    )
+    oidc_client_id: str = Field(default="", description="What the provider knows this gateway as.")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="Secret of this gateway at the provider.")
+    oidc_scopes: str = Field(default="openid profile email", description="What the provider is asked for.")
+    oidc_label: str = Field(default="single sign-on", description="What the sign-in page calls the provider.")
+    oidc_name_claim: str = Field(
+        default="preferred_username", description="The provider's claim that becomes the user's name; else `email`."
+    )
+    oidc_role_claim: str = Field(
+        default="groups", description="The claim that says what somebody may do, such as realm_access.roles."
+    )
+    oidc_role_map: str = Field(
+        default="",
+        description="VALUE=ROLE, separated by commas: the role that a value of that claim gives; the first that fits.",
+    )
+    oidc_redirect_url: str = Field(
+        default="",
+        description="Address of /auth/oidc/callback as the provider knows it, where it is another.",
     )
 
     secrets_file: Path = Field(
@@ -223,6 +269,27 @@ class Settings(BaseSettings):
     def source_folders(self) -> tuple[Path, ...]:
         """The folders of `model_sources`."""
         return tuple(Path(item).expanduser() for part in self.model_sources.split(",") if (item := part.strip()))
+
+    @property
+    def oidc(self) -> OidcSettings | None:
+        """The provider of sign-ins, None where there is none. Raises UsageError for half of the settings."""
+        if not self.oidc_issuer:
+            return None
+        roles = tuple(_role_of(part) for part in self.oidc_role_map.split(",") if part.strip())
+        if not self.oidc_client_id or not roles:
+            missing = "COMFYOPS_OIDC_CLIENT_ID" if roles else "COMFYOPS_OIDC_ROLE_MAP"
+            raise UsageError(f"With COMFYOPS_OIDC_ISSUER, {missing} is needed too.", hint="docs/auth.md shows all.")
+        return OidcSettings(
+            issuer=_issuer(self.oidc_issuer),
+            client_id=self.oidc_client_id,
+            client_secret=self.oidc_client_secret,
+            scopes=self.oidc_scopes,
+            label=self.oidc_label,
+            name_claim=self.oidc_name_claim,
+            role_claim=self.oidc_role_claim,
+            roles=roles,
+            redirect_url=self.oidc_redirect_url,
+        )
 
     @property
     def hub_token(self) -> str | None:
@@ -283,6 +350,23 @@ def override(settings: Settings, **options: Any) -> Settings:
     """
     given = {name: value for name, value in options.items() if value is not None}
     return _checked(lambda: Settings.model_validate({**settings.model_dump(), **given}))
+
+
+def _role_of(part: str) -> tuple[str, str]:
+    value, equals, role = (text.strip() for text in part.rpartition("="))
+    if not (value and equals and role):
+        words = f"{part.strip()[:60]!r} in COMFYOPS_OIDC_ROLE_MAP is not VALUE=ROLE."
+        raise UsageError(words, hint="Write it so: artists=artist,admins=administrator.")
+    return value, role
+
+
+def _issuer(text: str) -> str:
+    """The issuer as it is written, which is how the provider's tokens name it; by https, but for this machine."""
+    parts = urlsplit(text)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise UsageError(f"{text[:100]!r} is no issuer: it begins with https://.", hint="See COMFYOPS_OIDC_ISSUER.")
+    return text
 
 
 def _checked(make: Callable[[], Settings]) -> Settings:

@@ -79,12 +79,14 @@ def comfyops(
 
 
 @contextmanager
-def started(*arguments: str | Path, folder: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *arguments: str | Path, folder: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """A command that runs while the block does; it is ended at the end of the block, if it has not ended by itself."""
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         cwd=folder,
-        env=environment(),
+        env=environment(**(variables or {})),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

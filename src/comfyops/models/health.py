@@ -11,8 +11,11 @@ from comfyops.models.check import Finding, State
 from comfyops.support.files import write_text
 
 
-def figures(findings: Sequence[Finding], now: float | None = None) -> str:
-    """The figures of a check. A model counts where it is required, or is there."""
+def figures(findings: Sequence[Finding], now: float | None = None, verified: float | None = None) -> str:
+    """The figures of a check. A model counts where it is required, or is there.
+
+    `verified` is when every byte was read last, in seconds since 1970.
+    """
     counted = Counter(item.state for item in findings if item.required or item.state is not State.MISSING)
     bad = [item for item in findings if item.bad]
     lines = [
@@ -29,15 +32,21 @@ def figures(findings: Sequence[Finding], now: float | None = None) -> str:
         "# TYPE comfyops_models_checked_seconds gauge",
         f"comfyops_models_checked_seconds {time.time() if now is None else now:.0f}",
     ]
+    if verified is not None:
+        lines += [
+            "# HELP comfyops_models_verified_seconds Time when every byte was read last, in seconds since 1970.",
+            "# TYPE comfyops_models_verified_seconds gauge",
+            f"comfyops_models_verified_seconds {verified:.0f}",
+        ]
     return "\n".join(lines) + "\n"
 
 
-def write(findings: Sequence[Finding], file: Path) -> None:
+def write(findings: Sequence[Finding], file: Path, now: float | None = None, verified: float | None = None) -> None:
     """Write the figures, whole or not at all, as the collector needs it.
 
     Raises StorageError.
     """
-    write_text(file, figures(findings))
+    write_text(file, figures(findings, now, verified))
 
 
 def _label(text: str) -> str:

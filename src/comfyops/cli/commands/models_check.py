@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from comfyops import app as parts
+from comfyops.cli.commands import models_watch
 from comfyops.cli.model_options import (
     All,
     CatalogFiles,
@@ -22,10 +24,11 @@ from comfyops.cli.model_options import (
     opened,
 )
 from comfyops.cli.model_options import Optional as IncludeOptional
-from comfyops.cli.options import Json
+from comfyops.cli.options import Json, wait_for
 from comfyops.cli.output import Result, count, in_words
 from comfyops.cli.stopping import hashing_shown
-from comfyops.models import health
+from comfyops.errors import UsageError
+from comfyops.models import rounds
 from comfyops.models.check import Finding, State
 from comfyops.models.progress_log import log_findings
 
@@ -75,21 +78,51 @@ def verify(
     models_dir: ModelsDir = None,
     catalog: CatalogFiles = None,
     lock: LockFile = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option("--schedule", help="Go on for ever: daily, weekly, 6h, or five fields as cron has them."),
+    ] = None,
+    limit_rate: Annotated[
+        str, typer.Option("--limit-rate", help="With --schedule: bytes to read in a second, as 50M.")
+    ] = "100M",
+    prometheus: Annotated[
+        Path | None, typer.Option("--prometheus", help="With --schedule: file of figures, such as DIR/comfyops.prom.")
+    ] = None,
+    print_systemd: Annotated[
+        bool, typer.Option("--print-systemd", help="With --schedule: print a unit that does this, and do nothing.")
+    ] = False,
+    print_cron: Annotated[
+        bool, typer.Option("--print-cron", help="With --schedule: print a line for cron that does this.")
+    ] = False,
     as_json: Json = False,
-) -> Result:
+) -> Result | None:
     """Read every byte of the models and compare it with what was promised: `check --deep`.
 
-    How far it is is shown; Ctrl-C ends it, and what was read until then is remembered.
+    How far it is is shown; Ctrl-C ends it, and what was read until then is remembered. With --schedule it goes on until
+    Ctrl-C, one model after another and slowly: what changes is logged and told to the webhook of
+    COMFYOPS_ALERT_WEBHOOK, what is the matter is remembered.
     """
+    if schedule is None and (print_systemd or print_cron or prometheus):
+        raise UsageError("--prometheus, --print-systemd and --print-cron go with --schedule.")
     session = opened(comfyui_path, models_dir, catalog, lock)
     chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    if schedule is not None:
+        files = [f"--catalog={file.absolute()}" for file in catalog or []]
+        files += [f"--lock={lock.absolute()}"] if lock else []
+        plan = models_watch.planned(session, chosen, schedule, limit_rate, prometheus, files)
+        if print_systemd or print_cron:
+            return models_watch.printed(plan, as_cron=print_cron)
+        models_watch.run(plan, as_json=as_json)
+        return None
     with hashing_shown(quiet=as_json) as listener:
         findings = session.provision.check(session.wanted(chosen), deep=True, on_progress=listener)
     return checked("models verify", findings, session.storage.root)
 
 
 def write_figures(
-    prometheus: Annotated[Path, typer.Option("--prometheus", help="File to write, such as DIR/comfyops.prom.")],
+    prometheus: Annotated[
+        Path | None, typer.Option("--prometheus", help="File to write, such as DIR/comfyops.prom.")
+    ] = None,
     group: Group = None,
     everything: All = False,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte, whatever is remembered.")] = False,
@@ -99,13 +132,16 @@ def write_figures(
     lock: LockFile = None,
     as_json: Json = False,
 ) -> Result:
-    """Check the models and write figures for Prometheus (node_exporter's textfile collector); run it by cron or timer.
+    """Check the models once, tell what has changed since the last time, and write figures for Prometheus.
 
-    The exit code is that of `check`.
+    Run it by cron or a timer: what changes is logged and told to the webhook of COMFYOPS_ALERT_WEBHOOK; the figures are
+    for node_exporter's textfile collector. The exit code is that of `check`.
     """
     session = opened(comfyui_path, models_dir, catalog, lock)
-    findings = session.provision.check(session.wanted(choice(None, None, group, everything=everything)), deep=deep)
-    health.write(findings, prometheus)
+    wanted = session.wanted(choice(None, None, group, everything=everything))
+    watched = parts.model_health(session.provision, wanted, session.settings, figures=prometheus)
+    findings = watched.look(deep=deep)
+    wait_for(rounds.deliver(watched))
     return checked("models health", findings, session.storage.root)
 
 
