@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from comfyops.errors import UnknownAssetError, UsageError
-from comfyops.jobs import rows, schema, steps
+from comfyops.jobs import rows, schema
 from comfyops.jobs.files import Kept
-from comfyops.jobs.store import Store, Tx
+from comfyops.jobs.store import Store, Tx, upsert
 
 MAX_NAME = 1024
 """Characters of the name of an asset."""
@@ -119,7 +119,7 @@ def _of_output(connection: Connection, asset: str) -> Asset | None:
     )
 
 
-def _of_owner(connection: Connection, owner: str, digest: str) -> Row[Any] | None:
+def _of_owner(connection: Connection, owner: str, digest: str) -> Row[Any, Any, Any] | None:
     """A file of these bytes that the owner has: a named one, else an output."""
     named = select(_n.hash, _n.name, _n.mime).where(_n.owner == owner, _n.hash == digest).limit(1)
     made = (
@@ -133,7 +133,7 @@ def _of_owner(connection: Connection, owner: str, digest: str) -> Row[Any] | Non
 
 def _add(tx: Tx, owner: str, kept: Kept, name: str, mime: str, tags: tuple[str, ...]) -> Asset:
     new = _of_owner(tx.connection, owner, kept.hash) is None
-    steps.keep_asset(tx, kept.hash, kept.sha256, kept.size, mime)
+    keep_asset(tx, kept.hash, kept.sha256, kept.size, mime)
     asset = Asset(str(uuid4()), owner, name, mime, kept.size, tx.now, kept.hash, kept.sha256, tags, created_new=new)
     values = {name: getattr(asset, name) for name in ("id", "owner", "hash", "name", "mime", "created_at")}
     tx.execute(insert(schema.asset_names).values(**values, tags=rows.dump(tags), data="{}", updated_at=tx.now))
@@ -156,3 +156,14 @@ def _delete(tx: Tx, asset: str, owner: str | None) -> None:
         if found is None or (owner is not None and found.owner != owner):
             raise UnknownAssetError(f"There is no asset {asset[:80]!r}.", asset=asset)
         raise UsageError("The asset is an output; it goes with its job.", hint=f"Delete the job {found.job}.")
+
+
+def output_id(job: str, index: int) -> str:
+    """The id of an output as an asset."""
+    return str(uuid5(UUID(job), f"output {index}"))
+
+
+def keep_asset(tx: Tx, digest: str, sha256: str, size: int, mime: str) -> None:
+    """Have a row for a kept file; one that is there is used again."""
+    new = {"hash": digest, "sha256": sha256, "size": size, "mime": mime, "created_at": tx.now, "used_at": tx.now}
+    tx.execute(upsert(tx, schema.assets, new, ["hash"], {"used_at": tx.now}))

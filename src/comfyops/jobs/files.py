@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,15 @@ class Files:
         """Take a written file over; `path` is gone then. Raises StorageError."""
         return await asyncio.to_thread(self._keep, path)
 
+    async def copy(self, source: Path) -> Kept:
+        """Keep a file that stays where it is. Raises StorageError."""
+        path = self.incoming()
+        try:
+            await asyncio.to_thread(_copy, source, path)
+            return await self.keep(path)
+        finally:
+            path.unlink(missing_ok=True)
+
     def sweep(self) -> None:
         """Remove what was left behind by writers that died."""
         folder = self._folder / "incoming"
@@ -101,6 +111,14 @@ def _hashed(path: Path) -> Kept:
             size += len(piece)
         os.fsync(file.fileno())
     return Kept(fast.hexdigest(), slow.hexdigest(), size)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise storage_error(error, target) from error
 
 
 def _flush_folder(folder: Path) -> None:

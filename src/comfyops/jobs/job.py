@@ -195,9 +195,11 @@ class JobEvent:
 class JobOutput:
     """One output of a job, in the store. `hash` is the BLAKE3 of its bytes; "" with `text` for a text.
 
+    `id` is that of an asset, and the same after each attempt.
     `filename`, `subfolder` and `folder_type` are as the backend named it. Sizes in bytes.
     """
 
+    id: str
     job: str
     index: int
     node: str
@@ -220,7 +222,7 @@ class Filter:
     states: tuple[JobState, ...] = ()
     batch: str | None = None
     backend: str | None = None
-    tag: str | None = None
+    tags: tuple[str, ...] = ()
     name: str | None = None
     ids: tuple[str, ...] = ()
     limit: int = 50

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from comfyops.errors import NoBackendError, WaitTimeoutError
 from comfyops.jobs import batches, changes, listening, reading, rows, submitting, transitions
+from comfyops.jobs.asset_records import AssetRecords
 from comfyops.jobs.files import Files
 from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.hub import Hub
@@ -73,6 +74,7 @@ class Queue:
         self.hub = Hub()
         self.store.told = self.hub.told
         self.files = Files(self.folder)
+        self.assets = AssetRecords(self.store)
         self.fleet = Fleet(self.store)
         self.quotas = Quotas(self.store)
         self.node_types: Callable[[], NodeTypes | None] = lambda: None
@@ -205,6 +207,12 @@ class Queue:
     async def outputs(self, job: str, owner: str | None = None) -> tuple[JobOutput, ...]:
         """The outputs of a job so far; of a failed one what its nodes made before. Raises UnknownJobError."""
         return await self._of(reading.read_outputs, job, owner)
+
+    async def place(self, job: str, owner: str | None = None) -> int:
+        """How many waiting jobs go before this one. Raises UnknownJobError."""
+        return await self.store.read(
+            lambda connection: reading.read_place(connection, rows.read_job(connection, job, owner))
+        )
 
     async def attempts(self, job: str, owner: str | None = None) -> tuple[Attempt, ...]:
         """The runs of a job, first to last. Raises UnknownJobError."""

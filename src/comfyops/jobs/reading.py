@@ -51,8 +51,7 @@ def _conditions(which: Filter) -> list[Any]:
         conditions.append(_j.state.in_(which.states))
     if which.ids:
         conditions.append(_j.id.in_(which.ids))
-    if which.tag is not None:
-        conditions.append(_j.tags.contains(rows.dump(which.tag), autoescape=True))
+    conditions += [_j.tags.contains(rows.dump(tag), autoescape=True) for tag in which.tags]
     return conditions
 
 
@@ -102,13 +101,14 @@ def read_explanation(connection: Connection, job_id: str, owner: str | None, fle
     waits = connection.execute(select(d.needs).where(d.job == job.id, d.settled == 0).order_by(d.needs)).scalars()
     placed = tuple(Placed(**row._mapping) for row in placements)
     waits_for = tuple(waits) if job.state is JobState.WAITING else ()
-    place = _place(connection, job) if job.state is JobState.WAITING else None
+    place = read_place(connection, job) if job.state is JobState.WAITING else None
     attempts = read_attempts(connection, job.id)
     reason = _reason(connection, job, waits_for, placed, fleet, now)
     return Explanation(job, attempts, placed, waits_for, place, reason)
 
 
-def _place(connection: Connection, job: Job) -> int:
+def read_place(connection: Connection, job: Job) -> int:
+    """How many waiting jobs go before this one."""
     before = or_(_j.priority < job.priority, and_(_j.priority == job.priority, _j.number < job.number))
     statement = select(func.count()).where(_j.state == JobState.WAITING, before)
     return int(connection.execute(statement).scalar_one())

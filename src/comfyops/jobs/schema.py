@@ -180,6 +180,7 @@ outputs = Table(
     metadata,
     _job(primary_key=True),
     Column("index", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
     Column("node", String, nullable=False),
     Column("kind", String, nullable=False),
     Column("filename", String, nullable=False),

@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
+from comfyops.jobs.asset_records import keep_asset, output_id
 from comfyops.jobs.collecting import Made
 from comfyops.jobs.job import ACTIVE, Job, JobState
 from comfyops.jobs.retry import Past
-from comfyops.jobs.store import Tx, upsert
+from comfyops.jobs.store import Tx
 
 _j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
+
+
+ELSEWHERE = 20.0
+"""Seconds for which a job that ended badly at a backend is left to the others, where there are any."""
 
 
 def prompt_id(job: str, attempt: int) -> str:
@@ -31,10 +36,7 @@ def bind(tx: Tx, head: dict[str, Any], backend: str, dispatcher: str, reason: st
     """
     if not _leased(tx, backend, dispatcher):
         return None
-    group = [_j[name] == value for name, value in head.items()]
-    ready = [_j.state == JobState.WAITING, _j.blockers == 0, _j.not_before <= tx.now]
-    first = select(_j.id, _j.attempt).where(*group, *ready).order_by(_j.avoid == backend, _j.number).limit(1)
-    row = tx.execute(first.with_for_update(skip_locked=True)).one_or_none()
+    row = tx.execute(_first(tx, head, backend).with_for_update(skip_locked=True)).one_or_none()
     if row is None:
         return None
     attempt = row.attempt + 1
@@ -63,6 +65,16 @@ def bind(tx: Tx, head: dict[str, Any], backend: str, dispatcher: str, reason: st
     tx.execute(insert(schema.attempts).values(job=row.id, number=attempt, backend=backend, prompt_id=run, **new))
     tx.execute(insert(schema.placements).values(job=row.id, at=tx.now, backend=backend, reason=reason))
     return rows.read_job(tx.connection, row.id)
+
+
+def _first(tx: Tx, head: dict[str, Any], backend: str) -> Any:
+    """The statement for the job of a group that goes first at a backend."""
+    ready = [_j.state == JobState.WAITING, _j.blockers == 0, _j.not_before <= tx.now]
+    ready += [_j[name] == value for name, value in head.items()]
+    another = select(_b.id).where(_b.state == "up", _b.id != backend).limit(1)
+    if tx.execute(another).first() is not None:  # one that ended badly here goes elsewhere, if it can soon
+        ready.append(or_(_j.avoid != backend, _j.not_before <= tx.now - ELSEWHERE))
+    return select(_j.id, _j.attempt).where(*ready).order_by(_j.number).limit(1)
 
 
 def _leased(tx: Tx, backend: str, dispatcher: str) -> bool:
@@ -158,6 +170,7 @@ def _keep_outputs(tx: Tx, job: Job, made: Sequence[Made]) -> None:
         if kept is not None:
             keep_asset(tx, kept.hash, kept.sha256, kept.size, item.mime)
         values = {
+            "id": output_id(job.id, index),
             "node": output.node,
             "kind": output.kind.value,
             "filename": output.filename,
@@ -170,9 +183,3 @@ def _keep_outputs(tx: Tx, job: Job, made: Sequence[Made]) -> None:
         }
         tx.execute(insert(schema.outputs).values(job=job.id, index=index, **values))
     tx.execute(update(schema.jobs).where(_j.id == job.id).values(outputs_count=len(made)))
-
-
-def keep_asset(tx: Tx, digest: str, sha256: str, size: int, mime: str) -> None:
-    """Have a row for a kept file; one that is there is used again."""
-    new = {"hash": digest, "sha256": sha256, "size": size, "mime": mime, "created_at": tx.now, "used_at": tx.now}
-    tx.execute(upsert(tx, schema.assets, new, ["hash"], {"used_at": tx.now}))

@@ -293,6 +293,7 @@ def upgrade() -> None:
         "outputs",
         sa.Column("job", sa.String(), nullable=False),
         sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
         sa.Column("node", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("filename", sa.String(), nullable=False),
@@ -305,6 +306,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["hash"], ["assets.hash"], name=op.f("fk_outputs_hash")),
         sa.ForeignKeyConstraint(["job"], ["jobs.id"], name=op.f("fk_outputs_job"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job", "index", name=op.f("pk_outputs")),
+        sa.UniqueConstraint("id", name=op.f("uq_outputs_id")),
     )
     op.create_index(op.f("ix_outputs_hash"), "outputs", ["hash"], unique=False)
     op.create_table(

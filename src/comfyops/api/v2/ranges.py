@@ -1,0 +1,53 @@
+"""Bytes of a kept file: whole, or the range that was asked for (RFC 9110)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.responses import FileResponse
+
+from comfyops.api.v2.faults import ApiError, answer
+
+_ACTIVE = ("text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml", "text/javascript")
+
+
+def file_response(request: Request, path: Path, mime: str, name: str, digest: str) -> Response:
+    """A file by its content: it never changes, so clients may keep it. A range outside of it gets 416."""
+    size = path.stat().st_size
+    wanted = request.headers.get("range", "")
+    if _unsatisfiable(wanted, size):
+        error = ApiError(416, "range_not_satisfiable", "The range is not within the file.", size_bytes=size)
+        error.headers["Content-Range"] = f"bytes */{size}"
+        return answer(error)
+    headers = {
+        "ETag": f'"{digest}"',
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "Content-Disposition": _disposition(mime, name),
+        "X-Content-Type-Options": "nosniff",
+    }
+    if request.headers.get("if-none-match", "").strip() in (f'"{digest}"', "*"):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(path, headers=headers, media_type=mime)
+
+
+def text_response(request: Request, text: str) -> Response:
+    """An output that is a text."""
+    return Response(
+        text.encode(), media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"}
+    )
+
+
+def _disposition(mime: str, name: str) -> str:
+    """Pictures and the like are shown; what a browser might carry out is only ever saved."""
+    way = "attachment" if mime.partition(";")[0].strip().lower() in _ACTIVE else "inline"
+    return f"{way}; filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"
+
+
+def _unsatisfiable(wanted: str, size: int) -> bool:
+    """Whether a single range, well formed, begins behind the end (Starlette serves all others)."""
+    unit, _, spec = wanted.partition("=")
+    first, dash, _ = spec.partition("-")
+    first = first.strip()
+    return unit.strip().lower() == "bytes" and bool(dash) and first.isdigit() and int(first) >= size
