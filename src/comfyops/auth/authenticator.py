@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from comfyops.auth import scopes
 from comfyops.auth.bearer import BearerCheck
+from comfyops.auth.identities import Identity
 from comfyops.auth.principal import Principal
 from comfyops.auth.records import Change, SessionToken
 from comfyops.auth.session_check import SessionCheck
@@ -56,6 +57,18 @@ class Authenticator:
         Raises WrongCredentialError, TooManyAttemptsError, WeakPasswordError and AccountError.
         """
         return await self._sessions.begin(await self._signing_in.first(secret, name, password, address))
+
+    async def admit(self, who: Identity, name: str, role: str) -> tuple[SessionToken, bool]:
+        """Sign in whom a provider vouches for; whether the user was made just now.
+
+        Raises WrongCredentialError and AccountError.
+        """
+        user, made = await asyncio.to_thread(self._store.identities.admit, who, name, role, self._store.clock())
+        return await self._sessions.begin(user), made
+
+    async def dismiss(self, who: Identity) -> None:
+        """End every session of somebody whom the provider gives no role any more."""
+        await asyncio.to_thread(self._store.identities.dismiss, who, self._store.clock())
 
     async def session(self, cookie: str) -> Principal | None:
         """Whom the cookie's value lets in; None where its session has ended, was idle too long, or never was."""

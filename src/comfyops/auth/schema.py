@@ -69,6 +69,14 @@ setup = Table(
     Column("expires_at", Float, nullable=False),
 )
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("user_id", String, ForeignKey("users.id"), nullable=False),
+)
+
 changes = Table(
     "changes",
     metadata,
@@ -98,7 +106,12 @@ _FIRST = (
         kind VARCHAR NOT NULL CHECK (kind IN ('token', 'session', 'user', 'role')), subject VARCHAR NOT NULL)""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_IDENTITIES = (
+    """CREATE TABLE identities (issuer VARCHAR NOT NULL, subject VARCHAR NOT NULL,
+        user_id VARCHAR NOT NULL REFERENCES users (id), PRIMARY KEY (issuer, subject))""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_FIRST, _IDENTITIES)
 """What each version adds to the one before; version 1 is the first."""
 
 

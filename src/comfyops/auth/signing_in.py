@@ -41,7 +41,7 @@ class SigningIn:
             await asyncio.to_thread(self._store.attempts.begin, limits, self._store.clock())
             user = await asyncio.to_thread(self._store.users.named, name)
             usable = user is not None and not user.disabled
-            right = await self._hasher.matches(password, user.password_hash if user and usable else None)
+            right = await self._hasher.matches(password, (user.password_hash or None) if user and usable else None)
             if user is None or not right:
                 raise WrongCredentialError("Name or password is wrong.")
             await asyncio.to_thread(self._store.attempts.succeeded, limits, limits[0].subject)

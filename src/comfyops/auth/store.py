@@ -9,6 +9,7 @@ from pathlib import Path
 from comfyops.auth import changes, schema
 from comfyops.auth.attempts import Attempts
 from comfyops.auth.database import Database
+from comfyops.auth.identities import Identities
 from comfyops.auth.records import Change
 from comfyops.auth.roles import Roles
 from comfyops.auth.sessions import Sessions
@@ -29,6 +30,7 @@ class Store:
         self.clock = clock
         self._database = Database(path)
         self.users = Users(self._database)
+        self.identities = Identities(self._database)
         self.tokens = Tokens(self._database)
         self.sessions = Sessions(self._database)
         self.roles = Roles(self._database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from comfyops.auth import changes
 from comfyops.auth.database import Database
@@ -27,7 +27,7 @@ class Users:
     def add(self, name: str, role: str, password_hash: str, now: float) -> User:
         """Keep a new user. Raises AccountError for a name in use and an unknown role."""
         with self._database.writing() as connection:
-            return _add(connection, name, role, password_hash, now)
+            return add(connection, name, role, password_hash, now)
 
     def all(self) -> tuple[User, ...]:
         """Every user, by name."""
@@ -81,18 +81,21 @@ class Users:
                 _check_offer(connection, digest, now)
             _check_none(connection)
             connection.execute(delete(setup))
-            return _add(connection, name, ADMINISTRATOR, password_hash, now)
+            return add(connection, name, ADMINISTRATOR, password_hash, now)
 
     def _change(self, name: str, now: float, **values: Any) -> User:
         with self._database.writing() as connection:
-            row = connection.execute(
-                update(users).where(users.c.name == name).values(**values).returning(*users.c)
-            ).one_or_none()
-            if row is None:
-                raise AccountError(f"There is no user {name!r}.", name=name)
-            connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
-            changes.note(connection, "user", row.id, now)
-        return user_of(row)
+            return change(connection, users.c.name == name, name, now, **values)
+
+
+def change(connection: Connection, which: ColumnElement[bool], name: str, now: float, **values: Any) -> User:
+    """Change a user; every session of theirs ends. Raises AccountError where there is none."""
+    row = connection.execute(update(users).where(which).values(**values).returning(*users.c)).one_or_none()
+    if row is None:
+        raise AccountError(f"There is no user {name!r}.", name=name)
+    connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
+    changes.note(connection, "user", row.id, now)
+    return user_of(row)
 
 
 def user_of(row: Row[Any]) -> User:
@@ -100,7 +103,8 @@ def user_of(row: Row[Any]) -> User:
     return User(row.id, row.name, row.role, bool(row.disabled), row.created_at, row.password_hash)
 
 
-def _add(connection: Connection, name: str, role: str, password_hash: str, now: float) -> User:
+def add(connection: Connection, name: str, role: str, password_hash: str, now: float) -> User:
+    """Keep a new user; "" as hash is nobody's password. Raises AccountError."""
     user = User(f"usr_{secrets.token_hex(8)}", checked_name(name, "user"), role, False, now, password_hash)
     check_exists(connection, role)
     if connection.execute(select(users.c.id).where(func.lower(users.c.name) == name.lower())).first():

@@ -36,6 +36,7 @@ from comfyops.gateway.uploads import upload
 log = logging.getLogger("comfyops.gateway")
 
 _QUIET = ("GET", "HEAD", "OPTIONS")
+_HISTORY_V2 = "/history_v2/"
 
 Handler = Callable[[Exchange, Own, Server], Awaitable[None]]
 
@@ -66,7 +67,7 @@ class Gateway:
         self._owners = owners
         self._record = record
         self._door = Door(settings, authenticator)
-        self._local = Local(authenticator, record, self.servers)
+        self._local = Local(settings, authenticator, record, self.servers)
         self._mounts = Mounts(mounts)
         self._submitting = Submitting(settings, owners)
         self._rates = Rates(settings.limits.requests_per_second, settings.limits.requests_burst)
@@ -88,6 +89,7 @@ class Gateway:
         for held in tuple(self._holders):
             held.end()
         await self.sockets.close()
+        await self._local.close()
         for server in self.servers:
             server.close()
 
@@ -126,7 +128,8 @@ class Gateway:
         self._note_refusal(exchange, refused)
         if refused.status == 401 and exchange.method == "GET" and b"text/html" in exchange.first(b"accept"):
             goal = exchange.target.decode("latin-1")
-            await exchange.answer(401, pages.sign_in(goal), [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
+            page = pages.sign_in(goal, provider=self.settings.provider)
+            await exchange.answer(401, page, [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
             return
         await exchange.refuse(refused)
 
@@ -164,6 +167,9 @@ class Gateway:
 
     async def _pass(self, exchange: Exchange, principal: Principal) -> None:
         server = self._server(principal)
+        if exchange.path.startswith(_HISTORY_V2):  # what clients of Comfy Cloud ask for a job's history
+            exchange.path = exchange.path.replace(_HISTORY_V2, "/history/", 1)
+            exchange.raw_path = exchange.raw_path.replace(_HISTORY_V2.encode(), b"/history/", 1)
         if exchange.method not in _QUIET:
             self._note(exchange, allowed=True, reason="")
         if exchange.method == "POST" and exchange.path == "/prompt":

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs
 
 from comfyops.auth import policy
 from comfyops.auth.authenticator import COOKIE, Authenticator, SessionToken
 from comfyops.errors import AuthError, TooManyAttemptsError
-from comfyops.gateway import pages
+from comfyops.gateway import cookies, pages
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import Record, place, too_many
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.server import Server
+from comfyops.gateway.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from comfyops.config import OidcSettings
+    from comfyops.gateway.oidc.routes import Oidc
 
 T = TypeVar("T")
+
+Handler = Callable[[Exchange, Credential], Awaitable[None]]
 
 _FORM = 16 * 1024  # bytes of a sign-in
 
@@ -26,11 +33,15 @@ _FORM = 16 * 1024  # bytes of a sign-in
 class Local:
     """The gateway's own routes."""
 
-    def __init__(self, authenticator: Authenticator, record: Record, servers: Sequence[Server]) -> None:
+    def __init__(
+        self, settings: GatewaySettings, authenticator: Authenticator, record: Record, servers: Sequence[Server]
+    ) -> None:
+        self._settings = settings
         self._authenticator = authenticator
         self._record = record
         self._servers = servers
-        self.routes = {
+        self._oidc = self._with_oidc(settings.oidc) if settings.oidc else None
+        self.routes: dict[tuple[str, str], Handler] = {
             ("GET", "/health"): self._health,
             ("HEAD", "/health"): self._health,
             ("GET", "/auth/login"): self._page,
@@ -41,7 +52,18 @@ class Local:
             ("POST", "/auth/logout"): self._sign_out,
             ("GET", "/auth/session"): self._session,
             ("GET", "/auth/verify"): self._verify,
+            **(self._oidc.routes if self._oidc else {}),
         }
+
+    async def close(self) -> None:
+        """Let go of what it holds open."""
+        if self._oidc is not None:
+            await self._oidc.close()
+
+    def _with_oidc(self, oidc: OidcSettings) -> Oidc:
+        from comfyops.gateway.oidc.routes import Oidc
+
+        return Oidc(oidc, self._settings, self._authenticator, self._record, self._let_in)
 
     async def _health(self, exchange: Exchange, shown: Credential) -> None:
         """Whether at least one server works; which one and why is told to nobody in particular."""
@@ -53,7 +75,7 @@ class Local:
 
     async def _page(self, exchange: Exchange, shown: Credential) -> None:
         goal = parse_qs(exchange.query.decode("latin-1")).get("next", ["/"])[0]
-        await exchange.answer(200, pages.sign_in(goal), pages.HEADERS)
+        await exchange.answer(200, pages.sign_in(goal, provider=self._settings.provider), pages.HEADERS)
 
     async def _sign_in(self, exchange: Exchange, shown: Credential) -> None:
         """From the page's form, or JSON {"name", "password"}."""
@@ -65,7 +87,7 @@ class Local:
             self._note("sign_in", exchange, allowed=False, code=refused.code)
             if is_json:
                 raise
-            page = pages.sign_in(fields.get("next", "/"), refused.message)
+            page = pages.sign_in(fields.get("next", "/"), refused.message, self._settings.provider)
             await exchange.answer(refused.status, page, pages.HEADERS)
             return
         await self._let_in(exchange, session, None if is_json else fields.get("next", "/"))
@@ -89,11 +111,17 @@ class Local:
         self._note("password", exchange, allowed=True, code="changed")
         await exchange.json(200, {"changed": True})
 
-    async def _let_in(self, exchange: Exchange, session: SessionToken, goal: str | None) -> None:
+    async def _let_in(
+        self,
+        exchange: Exchange,
+        session: SessionToken,
+        goal: str | None,
+        more: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         exchange.principal = session.principal
         self._note("sign_in", exchange, allowed=True, code="signed_in")
         seconds = max(0, int(session.expires_at - time.time()))
-        cookie = [(b"set-cookie", self._cookie(exchange, session.value, seconds))]
+        cookie = [self._cookie(exchange, session.value, seconds), *more]
         if goal is None:
             await exchange.json(200, {"signed_in": True}, cookie)
             return
@@ -110,7 +138,10 @@ class Local:
         if shown.kind == "session":
             await self._authenticator.logout(shown.value)
         self._note("sign_out", exchange, allowed=True, code="signed_out")
-        await exchange.json(200, {"signed_in": False}, [(b"set-cookie", self._cookie(exchange, "", 0))])
+        data: dict[str, object] = {"signed_in": False}
+        if self._oidc is not None:
+            data["provider_sign_out"] = await self._oidc.sign_out_url()
+        await exchange.json(200, data, [self._cookie(exchange, "", 0)])
 
     async def _session(self, exchange: Exchange, shown: Credential) -> None:
         principal = exchange.principal
@@ -141,10 +172,8 @@ class Local:
             headers = [(b"x-comfyops-user", _header(principal.name)), (b"x-comfyops-role", _header(principal.role))]
         await exchange.answer(204, b"", headers)
 
-    def _cookie(self, exchange: Exchange, value: str, seconds: int) -> bytes:
-        text = f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}"
-        secure = exchange.scope.get("scheme") in ("https", "wss") or exchange.first(b"x-forwarded-proto") == b"https"
-        return (text + ("; Secure" if secure else "")).encode()
+    def _cookie(self, exchange: Exchange, value: str, seconds: int) -> tuple[bytes, bytes]:
+        return cookies.cookie(exchange, self._settings.proxies, COOKIE, value, seconds)
 
     def _note(self, action: str, exchange: Exchange, *, allowed: bool, code: str) -> None:
         self._record(action, exchange.principal, address=exchange.address, allowed=allowed, reason=code)

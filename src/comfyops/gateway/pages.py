@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import urlencode
 
 HEADERS = [
     (b"content-type", b"text/html; charset=utf-8"),
@@ -25,19 +26,24 @@ input, button {{ font: inherit; padding: .6rem; border-radius: .4rem; border: 1p
 input {{ background: #222; color: #eee }}
 button {{ background: #3b82f6; color: #fff; border: 0; cursor: pointer }}
 p {{ margin: 0; color: #fca5a5 }}
+a {{ display: block; margin-top: 1rem; padding: .6rem; border: 1px solid #555; border-radius: .4rem; color: #eee;
+  text-align: center; text-decoration: none }}
 </style></head><body><main><form method="post" action="/auth/login">
 <h1>Sign in</h1>{error}
 <label>Name<input name="name" autocomplete="username" required autofocus maxlength="200"></label>
 <label>Password<input name="password" type="password" autocomplete="current-password" required maxlength="1024"></label>
 <input type="hidden" name="next" value="{goal}"><button>Sign in</button>
-</form></main></body></html>
+</form>{provider}</main></body></html>
 """
 
 
-def sign_in(goal: str = "/", error: str = "") -> bytes:
-    """The page; `goal` is where to go after it, `error` what went wrong before."""
+def sign_in(goal: str = "/", error: str = "", provider: str = "") -> bytes:
+    """The page; `goal` is where to go after it, `error` what went wrong before, `provider` who else vouches."""
+    goal = safe_goal(goal)
     words = f'<p role="alert">{escape(error)}</p>' if error else ""
-    return _PAGE.format(goal=escape(safe_goal(goal), quote=True), error=words).encode()
+    link = f"/auth/oidc/login?{urlencode({'next': goal})}"
+    other = f'<a href="{escape(link, quote=True)}">Sign in with {escape(provider)}</a>' if provider else ""
+    return _PAGE.format(goal=escape(goal, quote=True), error=words, provider=other).encode()
 
 
 def safe_goal(goal: str) -> str:

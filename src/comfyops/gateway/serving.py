@@ -17,6 +17,7 @@ from comfyops.gateway.app import Gateway
 from comfyops.gateway.listener import listening, opened_listening
 from comfyops.gateway.managing import app as managing
 from comfyops.gateway.mounts import ASGIApp
+from comfyops.gateway.oidc.ready import check_oidc
 from comfyops.gateway.opened import OpenDoor, Opened, through
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.settings import GatewaySettings
@@ -56,11 +57,13 @@ async def serving(
 
     `mounts` are applications by the prefix of their paths, such as "/ops"; who reaches them was let in.
 
-    Raises StorageError, AccountError, PortInUseError and UsageError.
+    Raises StorageError, AccountError, MissingExtraError, PortInUseError and UsageError.
     """
     async with AsyncExitStack() as stack:
         store = Store.at_home(home)
         stack.callback(store.close)
+        if settings.oidc is not None:
+            check_oidc(settings.oidc, store)
         kept = AuditStore.at_home(home)
         stack.callback(kept.close)
         audit = AuditLog(kept)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from comfyops.config import OidcSettings
 from comfyops.errors import UsageError
 
 MIB = 1024 * 1024
@@ -56,6 +57,7 @@ class GatewaySettings:
 
     `origins` are pages of other hosts that may call it from a browser. `proxies` are addresses whose X-Forwarded-*
     headers count. `classes` holds rules by role. `query_token` lets clients send their token as `?token=`.
+    `oidc` is who else vouches for people.
     """
 
     backends: tuple[BackendAddress, ...]
@@ -65,6 +67,12 @@ class GatewaySettings:
     origins: frozenset[str] = frozenset()
     proxies: frozenset[str] = frozenset()
     query_token: bool = False
+    oidc: OidcSettings | None = None
+
+    @property
+    def provider(self) -> str:
+        """What the sign-in page calls the provider that people may sign in by; "" where there is none."""
+        return self.oidc.label if self.oidc else ""
 
     def __post_init__(self) -> None:
         if not self.backends:

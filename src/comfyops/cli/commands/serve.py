@@ -81,6 +81,7 @@ def serve(
             origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
             proxies=frozenset(trust_proxy or []),
             query_token=query_token,
+            oidc=settings().oidc,
             limits=Limits(jobs=max_jobs, requests_per_second=max_requests),
         )
 
