@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.backends.events import Output
-from comfyops.jobs.files import Kept
-from comfyops.jobs.queue import Queue
+from comfyops.jobs.files import Files, Kept
 
 mimetypes.add_type("image/webp", ".webp")
 mimetypes.add_type("model/gltf-binary", ".glb")
@@ -25,10 +24,10 @@ class Made:
 
 
 class Collector:
-    """Fetches outputs into the files of a queue."""
+    """Fetches outputs into kept files."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._files = queue.files
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     async def collect(self, client: ComfyUI, outputs: tuple[Output, ...]) -> list[Made]:
         """Fetch and keep outputs, in order. Raises BackendErrors, StorageError; what was kept stays kept."""

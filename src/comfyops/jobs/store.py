@@ -64,11 +64,15 @@ class Store:
         self.engine = engine(database)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.told: Callable[[Sequence[JobEvent], frozenset[str]], None] = lambda events, wakes: None
+        try:
+            with translated():
+                migrations.upgrade(self.engine)
+        except BaseException:
+            self.engine.dispose()
+            raise
         self._readers = ThreadPoolExecutor(_READERS, "comfyops-read")
-        self._writer: _OneWriter | _ManyWriters
-        with translated():
-            migrations.upgrade(self.engine)
         self.origin = uuid4().hex[:12]  # tells this process's notices from others'
+        self._writer: _OneWriter | _ManyWriters
         self._writer = _OneWriter(self.engine) if self.is_sqlite else _ManyWriters(self.engine, self.origin)
 
     async def read(self, what: Callable[[Connection], T]) -> T:
