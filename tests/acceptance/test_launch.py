@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,6 +81,24 @@ def test_it_answers_then_is_stopped_by_either_signal(folder: Path, by: signal.Si
     log = log_of(folder, port)
     assert "noise 2" in log and log.endswith("Stopped server\n") and "secret-token" not in log
     assert '"--enable-cors-header", "http://localhost:3000", "--cpu"' in log
+
+
+def test_pages_of_several_origins_are_let_in(folder: Path) -> None:
+    port, pages = free_port(), ("http://localhost:3000", "http://localhost:5176")
+    with launched(folder, "--port", str(port), "--cors", pages[0], "--cors", pages[1], "--json") as it:
+        data = announced(it)
+        assert data["url"] == f"http://127.0.0.1:{port}" and data["origins"] == list(pages)
+        for page in pages:
+            ask = urllib.request.Request(f"{data['url']}/system_stats", headers={"Origin": page})
+            with urllib.request.urlopen(ask, timeout=20) as answer:
+                assert answer.headers["Access-Control-Allow-Origin"] == page
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(
+                urllib.request.Request(f"{data['url']}/system_stats", headers={"Origin": "http://localhost:9"}),
+                timeout=20,
+            )
+        assert stopped(it, signal.SIGINT).code == 0
+    assert "--enable-cors-header" not in log_of(folder, port)
 
 
 def test_its_output_is_shown_and_more_than_a_pipe_holds_is_drained(folder: Path) -> None:

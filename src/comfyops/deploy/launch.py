@@ -145,6 +145,13 @@ def _start(plan: LaunchPlan, environment: Mapping[str, str], on_line: OnLine | N
         raise LaunchError(f"{plan.python.program} cannot be run: {_why(error)}.") from error
 
 
+def free_port() -> int:
+    """A port of loopback on which nothing listens now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def _bind(host: str, port: int) -> None:
     """Listen for a moment, as ComfyUI will."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -22,11 +22,11 @@ _ORIGIN = re.compile(r"https?://[^\s/?#@]+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """Address, allowed origin of pages ("" = none, * = all), and further arguments, as they are."""
+    """Address, allowed origins of pages (* = all), and further arguments, as they are."""
 
     listen: str = LOOPBACK
     port: int = 8188
-    origin: str = ""
+    origins: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
 
     @property
@@ -34,8 +34,17 @@ class LaunchSpec:
         """Where it answers on this machine."""
         first = self.listen.partition(",")[0].strip()
         host = _EVERYWHERE.get(first, f"[{first}]" if ":" in first else first)
-        scheme = "https" if any(item.startswith("--tls-keyfile") for item in self.extra) else "http"
-        return f"{scheme}://{host}:{self.port}"
+        return f"{'https' if self.has_certificate else 'http'}://{host}:{self.port}"
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether ComfyUI is told to speak TLS."""
+        return any(item.startswith("--tls-keyfile") for item in self.extra)
+
+    @property
+    def needs_door(self) -> bool:
+        """Whether something must stand before ComfyUI, which can allow one origin only."""
+        return len(self.origins) > 1
 
     @property
     def is_open(self) -> bool:
@@ -54,33 +63,39 @@ def spec(
 ) -> LaunchSpec:
     """What was asked for, checked.
 
-    Raises UsageError for what ComfyUI could not do: several origins, or an option of ours among the further arguments.
+    Raises UsageError for what ComfyUI could not do, or an option of ours among the further arguments.
     """
     for item in extra:
         option = _OURS.get(item.partition("=")[0])
         if option is not None:
             raise UsageError(f"{item} must not stand after --.", hint=f"Give {option} before it.")
-    return LaunchSpec(listen, port, _origin(origins), tuple(extra))
+    chosen = LaunchSpec(listen, port, _origins(origins), tuple(extra))
+    if chosen.needs_door and chosen.has_certificate:
+        hint = "Give one --cors, or put `comfyops serve --certificate --allow-origin` before it."
+        raise UsageError("Several origins do not go with a certificate of ComfyUI's own.", hint=hint)
+    return chosen
 
 
 def arguments(chosen: LaunchSpec, *, has_gpu: bool) -> tuple[str, ...]:
     """The arguments of main.py."""
     given = ["--listen", chosen.listen, "--port", str(chosen.port)]
-    if chosen.origin:
-        given += ["--enable-cors-header", chosen.origin]
+    if chosen.origins and not chosen.needs_door:
+        given += ["--enable-cors-header", *chosen.origins]
     if not has_gpu and not chosen.names_device:
         given.append("--cpu")
     return (*given, *chosen.extra)
 
 
-def _origin(origins: Sequence[str]) -> str:
-    wanted = list(dict.fromkeys(item.strip().rstrip("/") for item in origins))
+def behind_door(chosen: LaunchSpec, port: int) -> LaunchSpec:
+    """What ComfyUI itself is started with where a door stands before it: loopback, and no page but through the door."""
+    return LaunchSpec(LOOPBACK, port, (), chosen.extra)
+
+
+def _origins(origins: Sequence[str]) -> tuple[str, ...]:
+    wanted = tuple(dict.fromkeys(item.strip().rstrip("/") for item in origins))
     for item in wanted:
         if item != "*" and not _ORIGIN.fullmatch(item):
             raise UsageError(
                 f"{item!r} is no origin.", hint="An origin looks like http://localhost:3000; * stands for all."
             )
-    if len(wanted) > 1:
-        hint = "Give the one origin whose pages call ComfyUI, or * for all of them."
-        raise UsageError(f"ComfyUI can allow one origin only, not {' and '.join(wanted)}.", hint=hint)
-    return wanted[0] if wanted else ""
+    return ("*",) if "*" in wanted else wanted

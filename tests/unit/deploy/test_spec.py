@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comfyops.deploy.spec import LaunchSpec, arguments, spec
+from comfyops.deploy.spec import LaunchSpec, arguments, behind_door, spec
 from comfyops.errors import UsageError
 
 
@@ -57,7 +57,12 @@ def test_what_is_no_origin_is_refused(origin: str) -> None:
         spec(origins=[origin])
 
 
-def test_several_origins_are_more_than_comfyui_can() -> None:
-    assert spec(origins=["http://a", "http://a/"]).origin == "http://a" and spec(origins=["*"]).origin == "*"
-    with pytest.raises(UsageError, match="one origin only"):
-        spec(origins=["http://localhost:3000", "http://localhost:5176"])
+def test_several_origins_need_a_door_and_comfyui_behind_it_lets_no_page_in() -> None:
+    assert spec(origins=["http://a", "http://a/"]).origins == ("http://a",)
+    assert spec(origins=["http://a", "*"]).origins == ("*",) and not spec(origins=["http://a", "*"]).needs_door
+    several = spec("0.0.0.0", 8000, ["http://localhost:3000", "http://localhost:5176"], ["--lowvram"])
+    assert several.needs_door
+    inner = arguments(behind_door(several, 9000), has_gpu=True)
+    assert inner == ("--listen", "127.0.0.1", "--port", "9000", "--lowvram")
+    with pytest.raises(UsageError, match="certificate"):
+        spec(origins=several.origins, extra=["--tls-keyfile", "key.pem"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +17,14 @@ from comfyops import config
 from comfyops.cli.model_options import ComfyUIPath, choice, fetching, opened
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, count, emit, failed, in_words, say
-from comfyops.deploy.launch import START_SECONDS, LaunchPlan, Running, check_port, running
+from comfyops.deploy.launch import START_SECONDS, LaunchPlan, Running, check_port, free_port, running
+from comfyops.deploy.origins import door
 from comfyops.deploy.python import ask, find_python
-from comfyops.deploy.spec import LOOPBACK, LaunchSpec, spec
+from comfyops.deploy.spec import LOOPBACK, LaunchSpec, behind_door, spec
 from comfyops.errors import LaunchError, ModelError
 from comfyops.models import places
 from comfyops.models.places import Place
+from comfyops.support.processes import OnLine
 
 app = typer.Typer(add_completion=False)
 
@@ -38,7 +42,7 @@ def launch(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8188,
     listen: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = LOOPBACK,
     cors: Annotated[
-        list[str] | None, typer.Option("--cors", help="Origin whose pages may call it, or * for all.")
+        list[str] | None, typer.Option("--cors", help="Origin whose pages may call it; may be repeated. * is all.")
     ] = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="Neither check nor fetch models first.")] = False,
     group: Annotated[
@@ -103,6 +107,7 @@ def described(plan: LaunchPlan) -> dict[str, object]:
     """A plan as data."""
     return {
         "url": plan.spec.url,
+        "origins": plan.spec.origins,
         "comfyui_path": plan.root,
         "command": plan.command,
         "python": plan.python,
@@ -122,13 +127,33 @@ async def _serve(plan: LaunchPlan, start_timeout: float, *, quiet: bool, as_json
         say("[yellow]other machines can reach it, and it asks nobody who they are[/]")
     environment = config.environment_of_children()
     shown = None if quiet else show_line
-    async with running(plan, environment, on_line=shown, start_seconds=start_timeout) as comfyui:
+    async with _running(plan, environment, shown, start_timeout) as comfyui:
         if as_json:
             data = {**described(plan), "version": comfyui.version, "pid": comfyui.process.pid}
             emit(Result("launch", data), as_json=True)
-        say(f"ComfyUI {comfyui.version} answers at {comfyui.url} after {comfyui.seconds:.1f} s (stop it with Ctrl-C)")
+        url = plan.spec.url
+        say(f"ComfyUI {comfyui.version} answers at {url} after {comfyui.seconds:.1f} s (stop it with Ctrl-C)")
         await _until_stopped(comfyui, as_json=as_json)
     say("ComfyUI has stopped")
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    plan: LaunchPlan, environment: Mapping[str, str], shown: OnLine | None, start_timeout: float
+) -> AsyncIterator[Running]:
+    """ComfyUI, where several origins are allowed behind a door for them."""
+    if not plan.spec.needs_door:
+        async with running(plan, environment, on_line=shown, start_seconds=start_timeout) as comfyui:
+            yield comfyui
+        return
+    inner = replace(plan, spec=behind_door(plan.spec, free_port()))
+    say(f"pages of {len(plan.spec.origins)} origins are let in by a door before ComfyUI, which is at {inner.spec.url}")
+    listen = [item.strip() for item in plan.spec.listen.split(",")]
+    async with (
+        running(inner, environment, on_line=shown, start_seconds=start_timeout) as comfyui,
+        door(listen, plan.spec.port, inner.spec.url, plan.spec.origins),
+    ):
+        yield comfyui
 
 
 async def _until_stopped(comfyui: Running, *, as_json: bool) -> None:
