@@ -1,17 +1,17 @@
-"""Fetching what a run made, and keeping it by its content."""
+"""Fetching what a run made, keeping it by its content, and making thumbnails of it."""
 
 from __future__ import annotations
 
-import mimetypes
+import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.backends.events import Output
 from comfyops.jobs.files import Files, Kept
-
-mimetypes.add_type("image/webp", ".webp")
-mimetypes.add_type("model/gltf-binary", ".glb")
-mimetypes.add_type("audio/flac", ".flac")
+from comfyops.jobs.sniffing import HEAD, sniff
+from comfyops.jobs.thumbnails import Thumbnails
+from comfyops.support.files import read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,11 @@ class Made:
 
 
 class Collector:
-    """Fetches outputs into kept files."""
+    """Fetches outputs into kept files, with thumbnails."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, thumbnails: Thumbnails) -> None:
         self._files = files
+        self._thumbnails = thumbnails
 
     async def collect(self, client: ComfyUI, outputs: tuple[Output, ...]) -> list[Made]:
         """Fetch and keep outputs, in order. Raises BackendErrors, StorageError; what was kept stays kept."""
@@ -42,9 +43,11 @@ class Collector:
             kept = await self._files.keep(path)
         finally:
             path.unlink(missing_ok=True)
-        return Made(output, kept, mime_of(output.filename))
+        mime = await asyncio.to_thread(mime_of, self._files.path(kept.hash), output.filename)
+        await self._thumbnails.make(kept.hash, mime)
+        return Made(output, kept, mime)
 
 
-def mime_of(name: str) -> str:
-    """The MIME type that a file name tells."""
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+def mime_of(path: Path, name: str) -> str:
+    """The MIME type of a kept file that was made under a name. Raises MissingFileError."""
+    return sniff(read_bytes(path, HEAD), name).mime

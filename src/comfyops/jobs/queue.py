@@ -38,6 +38,7 @@ from comfyops.jobs.offers import Offer, nobody
 from comfyops.jobs.quotas import Quotas
 from comfyops.jobs.store import Store
 from comfyops.jobs.submitting import Prepared
+from comfyops.jobs.thumbnails import Thumbnails
 from comfyops.workflows.node_types import NodeTypes
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Queue:
         self.hub = Hub()
         self.store.told = self.hub.told
         self.files = Files(self.folder)
+        self.thumbnails = Thumbnails(self.folder / "thumbnails", self.files)
         self.assets = AssetRecords(self.store)
         self.fleet = Fleet(self.store)
         self.quotas = Quotas(self.store)

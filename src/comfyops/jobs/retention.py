@@ -44,6 +44,7 @@ async def sweep(queue: Queue, keep: Keep) -> list[str]:
     await queue.store.write(lambda tx: _old_keys(tx, keep))
     gone = await queue.store.write(lambda tx: _unused_assets(tx, keep))
     for digest in gone:
+        await asyncio.to_thread(queue.thumbnails.remove, digest)
         await asyncio.to_thread(queue.files.remove, digest)
     await asyncio.to_thread(queue.files.sweep)
     return runs

@@ -46,7 +46,7 @@ class Runner:
         self._queue = queue
         self._name = name
         self._clients = clients
-        self._collector = Collector(queue.files)
+        self._collector = Collector(queue.files, queue.thumbnails)
         self._bound: dict[str, Job] = {}
         self.active: dict[str, asyncio.Event] = {}  # of each job that is carried out here: set to have it stopped
 
