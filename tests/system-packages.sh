@@ -1,7 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages the tests use (Chromium for the browser test) where they are missing and we may.
+# Installs the Debian packages the tests use (Chromium for the browser test, curl and git) where they are missing and
+# we may.
 missing=""
-command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+for name in chromium curl git; do
+    command -v "$name" >/dev/null 2>&1 || missing="$missing $name"
+done
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing:$missing"

@@ -65,6 +65,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("POST",), "/interrupt", s.JOBS_WRITE),
     (("POST",), "/free", s.SERVER_OPERATE),
     (_READ, "/history/**", s.JOBS_READ),
+    (_READ, "/history_v2/*", s.JOBS_READ),
     (("POST",), "/history", s.JOBS_WRITE),
     (_READ, "/jobs/**", s.JOBS_READ),
     (("POST",), "/jobs/cancel", s.JOBS_WRITE),

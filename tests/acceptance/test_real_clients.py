@@ -1,0 +1,143 @@
+"""Programs that people have already, through the gateway: comfy-cli, curl, scripts in the style of ComfyUI's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfyops.testing import graphs
+from tests.acceptance.clients import programs
+from tests.acceptance.conftest import write
+from tests.acceptance.processes import SECONDS, Server
+from tests.acceptance.test_serve import gateway, token
+
+__all__ = ["programs"]
+
+SCRIPT = """
+import json, sys, urllib.request, uuid
+import websocket
+
+address, secret, how = sys.argv[1:4]
+client = str(uuid.uuid4())
+headers = {"Authorization": "Bearer " + secret} if how == "bearer" else {}
+query = "&token=" + secret if how == "query" else ""
+
+def ask(path, body=None):
+    request = urllib.request.Request(f"http://{address}/{path}{query.replace('&', '?') if '?' not in path else query}",
+                                     data=body, headers={**headers, "Content-Type": "application/json"})
+    return urllib.request.urlopen(request).read()
+
+socket = websocket.WebSocket()
+socket.connect(f"ws://{address}/ws?clientId={client}{query}", header=[f"{k}: {v}" for k, v in headers.items()])
+prompt = json.load(open(sys.argv[4]))
+job = json.loads(ask("prompt", json.dumps({"prompt": prompt, "client_id": client}).encode()))["prompt_id"]
+while True:
+    message = socket.recv()
+    if isinstance(message, str):
+        message = json.loads(message)
+        data = message["data"]
+        if message["type"] == "executing" and data["node"] is None and data["prompt_id"] == job:
+            break
+socket.close()
+for node in json.loads(ask(f"history/{job}"))[job]["outputs"].values():
+    for image in node["images"]:
+        picture = ask(f"view?filename={image['filename']}&subfolder={image['subfolder']}&type={image['type']}")
+        print(picture[:8].hex())
+"""
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class House:
+    """A gateway before a simulated server: its address, the one without credentials, somebody's token, a folder."""
+
+    url: str
+    opened: str
+    token: str
+    folder: Path
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return self.url.partition("://")[2]
+
+    def workflow(self) -> Path:
+        """A workflow that makes a new picture."""
+        return write(self.folder / "picture.json", graphs.picture())
+
+    def run(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+        """A program of somebody who has no settings."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMFY", "PYTHON"))}
+        own = {**kept, "HOME": str(self.folder), "DO_NOT_TRACK": "1", "XDG_CONFIG_HOME": str(self.folder), **variables}
+        return subprocess.run(
+            [str(item) for item in command], cwd=self.folder, env=own, capture_output=True, timeout=SECONDS
+        )
+
+
+@pytest.fixture(scope="module")
+def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("clients")
+    options = ("--backend", server.url, "--open-listen", "127.0.0.1:0", "--query-token")
+    with gateway(folder / "home", *options) as (data, _):
+        yield House(data["url"], data["opened"], token(folder / "home", "client"), folder)
+
+
+def envelope(done: subprocess.CompletedProcess[bytes]) -> Any:
+    """What comfy-cli says went well."""
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["ok"], (found, done.stderr[-500:])
+    return found["data"]
+
+
+def test_comfy_cli_in_its_cloud_mode_runs_a_workflow_and_gets_the_picture(house: House, programs: Path) -> None:
+    cloud = {"COMFY_CLOUD_BASE_URL": house.url, "COMFY_CLOUD_AUTH_TOKEN": house.token}
+    comfy = (programs / "comfy", "--skip-prompt", "--json", "--where", "cloud")
+    ran = envelope(house.run(*comfy, "run", "--workflow", house.workflow(), "--wait", **cloud))
+    assert ran["status"] == "completed" and len(ran["outputs"]) == 1
+    job = ran["prompt_id"]
+    (file,) = envelope(house.run(*comfy, "download", job, "-o", "got", **cloud))["files"]
+    assert Path(file["path"]).read_bytes().startswith(PNG)
+    assert envelope(house.run(*comfy, "jobs", "status", job, **cloud))["status"] == "completed"
+    (sent,) = envelope(house.run(*comfy, "upload", file["path"], **cloud))["uploads"]
+    assert sent["type"] == "input"
+    wrong = house.run(*comfy, "run", "--workflow", house.workflow(), **{**cloud, "COMFY_CLOUD_AUTH_TOKEN": "wrong"})
+    assert wrong.returncode != 0
+
+
+def test_comfy_cli_without_a_token_works_at_the_open_listener(house: House, programs: Path) -> None:
+    port = house.opened.rpartition(":")[2]
+    comfy = (programs / "comfy", "--skip-prompt", "--json", "--where", "local", "run", "--host", "127.0.0.1")
+    ran = envelope(house.run(*comfy, "--port", port, "--workflow", house.workflow(), "--wait"))
+    assert ran["status"] == "completed" and len(ran["outputs"]) == 1
+    refused = house.run(*comfy, "--port", house.url.rpartition(":")[2], "--workflow", house.workflow(), "--wait")
+    assert refused.returncode != 0
+
+
+@pytest.mark.parametrize("how", ["bearer", "query"])
+def test_a_script_with_a_websocket_gets_its_picture(house: House, programs: Path, how: str) -> None:
+    done = house.run(programs / "python", "-c", SCRIPT, house.address, house.token, how, house.workflow())
+    assert done.stdout.split() == [PNG.hex().encode()], done.stderr.decode()
+    refused = house.run(programs / "python", "-c", SCRIPT, house.address, "wrong", how, house.workflow())
+    assert refused.returncode != 0 and b"401" in refused.stderr
+
+
+@pytest.mark.parametrize("how", ["bearer", "basic", "query", "nothing"])
+def test_curl_with_each_credential(house: House, how: str) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("there is no curl on the PATH")
+    shown = {"bearer": ("-H", f"Authorization: Bearer {house.token}"), "basic": ("-u", f"anybody:{house.token}")}
+    query = f"?token={house.token}" if how == "query" else ""
+    body = json.dumps({"prompt": json.loads(house.workflow().read_text())})
+    options = (curl, "-sS", "-w", "%{http_code}", "-H", "Content-Type: application/json", "-d", body)
+    done = house.run(*options, *shown.get(how, ()), f"{house.url}/prompt{query}")
+    text = done.stdout.decode()
+    assert text.endswith("401" if how == "nothing" else "200") and ("prompt_id" in text) == (how != "nothing"), text
