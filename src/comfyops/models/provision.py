@@ -9,9 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from comfyops.errors import DownloadError, IntegrityError, MissingFileError, ModelError, StorageError, UnsafeNameError
+from comfyops.errors import (
+    DownloadError,
+    IntegrityError,
+    MissingFileError,
+    ModelError,
+    StorageError,
+    UnsafeNameError,
+    UpstreamChangedError,
+)
 from comfyops.models import check as checking
-from comfyops.models import facts, formats, hashing, importing, lock, places, plan, stamps
+from comfyops.models import facts, formats, hashing, importing, lock, places, plan, stamps, upstream
 from comfyops.models.catalog import Wanted
 from comfyops.models.check import Finding, State
 from comfyops.models.entry import ModelEntry
@@ -165,15 +173,18 @@ class Provision:
         if item.state is State.MISPLACED and item.entry.sha256 is not None:
             other = self.storage.elsewhere(item.entry)
             local = [other, *local] if other else local
+        problem: ModelError | None = None
         for path in local:
             try:
                 placed = importing.place(path, item.entry, self.storage, self.stamps, allow_pickle=self.allow_pickle)
-            except (IntegrityError, MissingFileError):
+            except (IntegrityError, MissingFileError) as error:
+                problem = problem or _of_file(path, item.entry, error)
                 continue
             except ModelError as error:
                 return _failed(item, error)
             return Outcome(item.entry, True, placed.path, "linked" if placed.linked else "copied", placed.sha256)
-        return None
+        only = item.entry.urls and all(url.startswith("file:") for url in item.entry.urls)
+        return _failed(item, problem) if only and problem is not None else None
 
     def _near(self, entries: Sequence[ModelEntry]) -> dict[str, tuple[str, ...]]:
         """The addresses of models at peers, by the models' ids."""
@@ -194,12 +205,17 @@ class Provision:
         return FileRequest(entry.id, Path(item.target), urls, entry.size, entry.sha256, check=check, measure=measure)
 
     def _outcome(self, item: Item, result: FileResult) -> Outcome:
+        known = self.pinned.pins.get(item.entry.id) or self.remembered.pins.get(item.entry.id)
+        revision = known.revision if known else None
         if not result.ok or result.sha256 is None:
-            return _failed(item, result.error)
+            error: Exception | None = result.error
+            if isinstance(result.error, IntegrityError):
+                error = upstream.explained(item.entry, result.error, revision, self.web)
+            return _failed(item, error)
         target = Path(item.target)
         self.stamps.remember(target, target.stat(), result.sha256)
         if result.trust_on_first_use:
-            pin = Pin(item.entry.urls[0], result.size, result.sha256, said_by="bytes", at=lock.now())
+            pin = Pin(item.entry.urls[0], result.size, result.sha256, revision, said_by="bytes", at=lock.now())
             self._remember({item.entry.id: pin})
         return Outcome(
             item.entry,
@@ -211,6 +227,13 @@ class Provision:
             result.seconds,
             result.trust_on_first_use,
         )
+
+
+def _of_file(path: Path, entry: ModelEntry, error: Exception) -> ModelError:
+    """What is wrong with a file of this machine that should have been the model."""
+    if isinstance(error, IntegrityError):
+        return UpstreamChangedError(f"Upstream changed: {path} is now another file than the pinned {entry.id}.")
+    return DownloadError(f"{path} is not there.", path=str(path))
 
 
 def _sourced(item: Finding) -> None:

@@ -28,7 +28,7 @@ SHORTEST_TOKEN = 16
 """Characters that a token must have at least: it is all that stands before the files."""
 
 _PIECE = 1 << 20
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 @dataclass(frozen=True, slots=True)
