@@ -37,7 +37,6 @@ class Tokens:
                 raise AccountError(f"There is a token {token.name!r} already.", name=token.name)
             kept = replace(token, owner=owner)
             connection.execute(insert(tokens).values(**_values(kept), user_id=owner if user else None))
-            changes.note(connection, "token", token.id, now)
         return kept
 
     def all(self) -> tuple[Token, ...]:
@@ -77,7 +76,6 @@ class Tokens:
                 _end(connection, old.id, now)
             kept = replace(fresh, name=old.name, owner=old.owner, role=old.role, expires_at=old.expires_at)
             connection.execute(insert(tokens).values(**_values(kept), user_id=user_id))
-            changes.note(connection, "token", kept.id, now)
         return kept
 
     def _named(self, connection: Connection, name: str) -> tuple[Token, ...]:

@@ -29,9 +29,11 @@ def test_the_steps_make_the_tables_that_are_declared(store: Store) -> None:
 def test_a_file_is_opened_again_with_what_it_holds(
     tmp_path: Path, administration: Administration, store: Store
 ) -> None:
+    administration.create_token("old", "artist")
+    administration.revoke_token("old")
     administration.create_token("ci", "artist")
     again = Store(store.path)
-    assert [token.name for token in again.tokens.all()] == ["ci"] and again.revision() == store.revision() > 0
+    assert [token.name for token in again.tokens.all()] == ["old", "ci"] and again.revision() == store.revision() > 0
     again.close()
 
 
@@ -86,6 +88,11 @@ def test_a_text_that_is_no_unicode_is_refused(administration: Administration) ->
     for change in (administration.revoke_token, administration.disable_user):
         with pytest.raises(AccountError):
             change("\udcff")
+
+
+def test_a_new_token_ends_nobodys_connection(administration: Administration, store: Store) -> None:
+    administration.create_token("ci", "artist")
+    assert store.changes_since(0) == ()
 
 
 def test_old_changes_are_swept_out_and_the_revision_grows(
