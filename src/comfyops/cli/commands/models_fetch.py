@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from comfyops import app as parts
+from comfyops.cli.commands import models_downloads
 from comfyops.cli.commands.models_check import checked
 from comfyops.cli.commands.models_lines import (
     blocked_lines,
@@ -33,12 +34,14 @@ from comfyops.cli.model_options import (
     Names,
     Session,
     choice,
-    fetching,
     opened,
 )
 from comfyops.cli.model_options import Optional as IncludeOptional
 from comfyops.cli.options import Json, settings
 from comfyops.cli.output import Result, count, say
+from comfyops.cli.running_downloads import brought
+from comfyops.cli.stopping import hashing_shown
+from comfyops.errors import UsageError
 from comfyops.models import manager
 from comfyops.models import manual as by_hand
 from comfyops.models.catalog import Choice, Wanted
@@ -53,14 +56,16 @@ Force = Annotated[
 
 @dataclass(frozen=True)
 class _Run:
-    """How a download is to be done."""
+    """How a download is to be done; `place` is what another process needs to go on with it."""
 
-    force: bool
     quiet: bool
+    place: Mapping[str, Any]
+    priorities: Mapping[str, int]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.add_typer(models_downloads.app, name="downloads")
     app.command()(plan)
     app.command()(download)
 
@@ -109,6 +114,10 @@ def download(
     force: Force = False,
     max_workers: Annotated[int | None, typer.Option(min=1, max=64, help="Connections at once.")] = None,
     limit_rate: Annotated[str | None, typer.Option("--limit-rate", help="Bytes per second, as 500K or 10M.")] = None,
+    priority: Annotated[
+        list[str] | None,
+        typer.Option("--priority", metavar="MODEL=NUMBER", help="Fetch a model earlier (1, 2 ...) or later (-1 ...)."),
+    ] = None,
     allow_pickle: AllowPickle = False,
     comfyui_path: ComfyUIPath = None,
     models_dir: ModelsDir = None,
@@ -119,8 +128,9 @@ def download(
 ) -> Result:
     """Fetch the models that are missing or wrong, verify every byte, and put them where they belong.
 
-    What was fetched before is kept and not fetched twice, also after a crash. Exit code 1: something required is not
-    there afterwards.
+    What was fetched before is kept and not fetched twice, also after a crash. `comfyops models downloads` shows and
+    steers it from another terminal, and goes on with what was stopped. Exit code 1: something required is not there
+    afterwards.
     """
     chosen = choice(names, model, group, everything=everything, optional=include_optional)
     if via_manager is not None:
@@ -131,7 +141,9 @@ def download(
         max_workers=max_workers,
         limit_rate=limit_rate,
     )
-    findings = session.provision.check(session.wanted(chosen), deep=force)
+    priorities = _priorities(priority or (), session)
+    with hashing_shown(quiet=quiet or as_json) as reading:
+        findings = session.provision.check(session.wanted(chosen), deep=force, on_progress=reading)
     if check_only:
         return checked("models download", findings, session.storage.root)
     if manual:
@@ -139,14 +151,34 @@ def download(
     made = session.provision.plan(findings, force=force, ask=not session.settings.offline)
     if dry_run:
         return _planned("models download", made)
-    return _fetched(session, made, _Run(force, quiet or as_json))
+    own = {"allow_pickle": allow_pickle, "max_workers": max_workers, "limit_rate": limit_rate}
+    return _fetched(session, made, _Run(quiet or as_json, {**_place(session), **own}, priorities))
+
+
+def _place(session: Session) -> dict[str, str]:
+    """The models folder, in words that `opened` takes."""
+    root = session.storage.root.absolute()
+    return {"models_dir": str(root)} if session.settings.models_dir is not None else {"comfyui_path": str(root.parent)}
+
+
+def _priorities(texts: Sequence[str], session: Session) -> dict[str, int]:
+    """What --priority says, by the models' ids. Raises UsageError, UnknownModelError."""
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        if not name or not number.lstrip("-").isdecimal():
+            raise UsageError(f"{text[:80]!r} is no priority.", hint="It looks like t5xxl_fp16=1.")
+        found |= {entry.id: int(number) for entry in session.catalog.find(name)}
+    return found
 
 
 def _fetched(session: Session, made: Plan, run: _Run) -> Result:
     if made.fetch and not run.quiet:
         say(summary(made))
-    with fetching(made.total, quiet=run.quiet) as listener:
-        outcomes = session.provision.fetch(made.fetch, listener)
+    home = session.settings.home.expanduser()
+    outcomes = brought(
+        session.provision, made.fetch, home=home, place=run.place, priorities=run.priorities, quiet=run.quiet
+    )
     failed = [item for item in outcomes if not item.ok]
     blocked = [item for item in made.blocked if item.required]
     data = {**plan_data(made), "outcomes": [outcome_data(item) for item in outcomes]}

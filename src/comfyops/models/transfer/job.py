@@ -43,6 +43,10 @@ class _RestartError(Exception):
     """What came cannot be continued."""
 
 
+class _HeldError(Exception):
+    """Somebody paused this file."""
+
+
 class Job:
     """Brings one file; used by one thread, cancelled from any."""
 
@@ -52,7 +56,9 @@ class Job:
         self.request = request
         self.priority = request.priority
         self.meter = meter
-        self.cancelled = threading.Event()
+        self.cancelled = False
+        self.held = False
+        self._stopped = threading.Event()
         self.work: Work | None = None
         self._settings = settings
         self._lanes = lanes
@@ -63,8 +69,24 @@ class Job:
         self._measure_at = 0.0
         self._promised = request.sha256 is not None
 
-    def run(self) -> FileResult:
-        """The file in its place, or why not; never raises an error of the tree."""
+    def cancel(self) -> None:
+        """Give it up; what came is kept."""
+        self.cancelled = True
+        self._stopped.set()
+
+    def hold(self) -> None:
+        """Let go of it for now: a `run` ends without a result."""
+        self.held = True
+        self._stopped.set()
+
+    def release(self) -> None:
+        """It may be run again."""
+        self.held = False
+        if not self.cancelled:
+            self._stopped.clear()
+
+    def run(self) -> FileResult | None:
+        """The file in its place, or why not; None where it was held on the way. Never raises an error of the tree."""
         began = time.monotonic()
         sha256: str | None = None
         error: ComfyOpsError | None = None
@@ -72,9 +94,14 @@ class Job:
             sha256 = self._bring()
         except ComfyOpsError as problem:
             error = problem
+        except _HeldError:
+            self.meter.status = "paused"
+            return None
         finally:
             self._connections.close()
-        self.meter.status, self.meter.error = ("completed", None) if error is None else ("failed", str(error))
+        if error is not None:
+            self.meter.error, self.meter.code = str(error), error.code
+        self.meter.status = "completed" if error is None else "failed"
         size = self.request.target.stat().st_size if error is None else self.meter.total
         seconds = time.monotonic() - began
         unproven = error is None and not self._promised
@@ -84,14 +111,14 @@ class Job:
 
     def _bring(self) -> str:
         target = self.request.target
-        self._check_cancelled()
+        self._check_stopped()
         if target.is_dir():
             raise StorageError(f"{target} is a folder; a file is to be placed there.", path=str(target))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(error, target) from error
-        with locked(places(target, "").lock, self._settings.lock_timeout, self._check_cancelled):
+        with locked(places(target, "").lock, self._settings.lock_timeout, self._check_stopped):
             if self.request.sha256 and (actual := self._there(self.request.size, self.request.sha256)):
                 return actual
             return self._from_any_source()
@@ -134,7 +161,7 @@ class Job:
             try:
                 return self._once(url, Patience(self._settings.attempts, patient=patient))
             except _RestartError:
-                self._check_cancelled()
+                self._check_stopped()
         raise gave_up(url, "it breaks off again and again, and its server does not let us go on where it broke")
 
     def _once(self, url: str, patience: Patience) -> str:
@@ -177,7 +204,8 @@ class Job:
             )
         except OSError as error:
             raise storage_error(error, where.part) from error
-        self._reused = total(written)
+        if not self._downloaded:
+            self._reused = total(written)
         return partial, Ranges(UNBOUNDED if size is None else size, written)
 
     def _resolve(self, url: str, patience: Patience) -> Source:
@@ -215,12 +243,14 @@ class Job:
         return answer
 
     def _wait(self, seconds: float) -> None:
-        if self.cancelled.wait(seconds):
-            self._check_cancelled()
+        if self._stopped.wait(seconds):
+            self._check_stopped()
 
-    def _check_cancelled(self) -> None:
-        if self.cancelled.is_set():
+    def _check_stopped(self) -> None:
+        if self.cancelled:
             raise DownloadCancelledError(f"The download of {self.request.name} was cancelled.")
+        if self.held:
+            raise _HeldError
 
     def _transfer(self, work: Work, where: Places) -> str:
         """Fetch what is missing while hashing what is there; the SHA-256 of all."""
@@ -245,7 +275,7 @@ class Job:
 
     def _step(self, work: Work, hashing: FrontierHash) -> None:
         """A moment of the transfer: hash on, save the journal, look after the source."""
-        self._check_cancelled()
+        self._check_stopped()
         work.priority = self.priority
         if not self.meter.total and time.monotonic() > self._measure_at:
             self.meter.total = self._measured(work.partial.path) or 0

@@ -25,6 +25,7 @@ class Meter:
     network: Callable[[], int] = lambda: 0
     status: Status = "queued"
     error: str | None = None
+    code: str | None = None
     _seen: deque[tuple[float, int]] = field(default_factory=deque)
 
     def read(self, now: float) -> DownloadProgress:
@@ -38,7 +39,7 @@ class Meter:
         rate = (after - before) / (last - first) if running and last > first else 0.0
         left = self.total - present
         eta = left / rate if rate > 0 and self.total else 0.0 if self.status == "completed" else None
-        return DownloadProgress(self.name, self.total, present, rate / 1e6, eta, self.status, self.error)
+        return DownloadProgress(self.name, self.total, present, rate / 1e6, eta, self.status, self.error, self.code)
 
 
 class Reporter:

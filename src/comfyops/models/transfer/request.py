@@ -95,7 +95,7 @@ class TransferSettings:
 class DownloadProgress:
     """How far one file is. Bytes, megabytes (10^6) per second, seconds; `eta_seconds` is None where not known.
 
-    `total_bytes` is 0 as long as nobody has said how long the file is.
+    `total_bytes` is 0 as long as nobody has said how long the file is. `error_code` is the error's stable code.
     """
 
     model_name: str
@@ -105,6 +105,7 @@ class DownloadProgress:
     eta_seconds: float | None
     status: Status
     error_message: str | None = None
+    error_code: str | None = None
 
     @property
     def percent(self) -> float | None:
@@ -114,7 +115,7 @@ class DownloadProgress:
         return 100.0 if self.status == "completed" else None
 
     def documented(self) -> dict[str, object]:
-        """The fields by the names of StoryCore's documented type, with `percent` besides."""
+        """The fields by the names of StoryCore's documented type; `percent` and `errorCode` besides."""
         return {
             "modelName": self.model_name,
             "totalBytes": self.total_bytes,
@@ -123,6 +124,7 @@ class DownloadProgress:
             "etaSeconds": self.eta_seconds,
             "status": self.status,
             "errorMessage": self.error_message,
+            "errorCode": self.error_code,
             "percent": self.percent,
         }
 
