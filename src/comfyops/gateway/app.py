@@ -67,7 +67,7 @@ class Gateway:
         self._owners = owners
         self._record = record
         self._door = Door(settings, authenticator)
-        self._local = Local(authenticator, record, self.servers)
+        self._local = Local(settings, authenticator, record, self.servers)
         self._mounts = Mounts(mounts)
         self._submitting = Submitting(settings, owners)
         self._rates = Rates(settings.limits.requests_per_second, settings.limits.requests_burst)
@@ -89,6 +89,7 @@ class Gateway:
         for held in tuple(self._holders):
             held.end()
         await self.sockets.close()
+        await self._local.close()
         for server in self.servers:
             server.close()
 
@@ -127,7 +128,8 @@ class Gateway:
         self._note_refusal(exchange, refused)
         if refused.status == 401 and exchange.method == "GET" and b"text/html" in exchange.first(b"accept"):
             goal = exchange.target.decode("latin-1")
-            await exchange.answer(401, pages.sign_in(goal), [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
+            page = pages.sign_in(goal, provider=self.settings.provider)
+            await exchange.answer(401, page, [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
             return
         await exchange.refuse(refused)
 
