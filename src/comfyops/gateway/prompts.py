@@ -45,7 +45,11 @@ class Request:
 
 def read(body: bytes, limits: Limits) -> Request:
     """The request in a body. Raises RefusedError for anything that has not the form of one."""
-    data = read_json(body, limits)
+    return parse(read_json(body, limits), limits)
+
+
+def parse(data: Any, limits: Limits) -> Request:
+    """The request in JSON that was read. Raises RefusedError for anything that has not the form of one."""
     if not isinstance(data, dict):
         raise RefusedError(400, "no_prompt", "The body is no JSON object with a prompt.")
     raw = data.get("prompt")

@@ -1,0 +1,60 @@
+"""Which graphs may become jobs of the durable queue: well formed, allowed to their owner, and good for some backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from comfyops.auth.principal import Principal
+from comfyops.gateway import prompts
+from comfyops.gateway.prompts import Request
+from comfyops.gateway.settings import GatewaySettings
+from comfyops.workflows.checks.server import Verdict
+from comfyops.workflows.node_types import NodeTypes
+
+TypesOf = Callable[[], Awaitable[Sequence[NodeTypes]]]
+"""The node types of the backends that are known now; each kind once."""
+
+_FILE = "file.png"  # stands where a file will stand whose name the backend gives
+
+_REFERENCES = frozenset({"$asset", "$output"})
+
+
+class Admission:
+    """Judges graphs before they are accepted."""
+
+    def __init__(self, settings: GatewaySettings, types: TypesOf) -> None:
+        self._settings = settings
+        self._types = types
+
+    async def admit(self, graph: Mapping[str, Any], principal: Principal) -> None:
+        """Refuse a graph that no backend would take, or that is not for this principal. Raises RefusedError."""
+        await self.judge(prompts.parse({"prompt": _readable(graph)}, self._settings.limits), principal)
+
+    async def judge(self, request: Request, principal: Principal) -> Verdict:
+        """What the backend that likes a request best says of it. Raises RefusedError where none takes it."""
+        allowed = self._settings.classes.get(principal.role)
+        prompts.permit(request.graph, allowed)
+        verdicts = [await asyncio.to_thread(prompts.judge, request, types) for types in await self._types()]
+        verdict = max(verdicts, key=lambda found: (found.accepted, len(found.good_outputs), -len(found.node_faults)))
+        if not verdict.accepted:
+            prompts.refuse(verdict)
+        prompts.permit(verdict.graph, allowed)  # classes may have been replaced
+        return verdict
+
+
+def _readable(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph with a name in place of each reference to a file."""
+    return {node: _with_names(content) for node, content in graph.items()}
+
+
+def _with_names(content: Any) -> Any:
+    inputs = content.get("inputs") if isinstance(content, Mapping) else None
+    if not isinstance(inputs, Mapping) or not any(_is_reference(value) for value in inputs.values()):
+        return content
+    return {**content, "inputs": {name: _FILE if _is_reference(value) else value for name, value in inputs.items()}}
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, Mapping) and len(value) == 1 and bool(_REFERENCES & value.keys())
