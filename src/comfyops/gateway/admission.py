@@ -14,7 +14,7 @@ from comfyops.workflows.checks.server import Verdict
 from comfyops.workflows.node_types import NodeTypes
 
 TypesOf = Callable[[], Awaitable[Sequence[NodeTypes]]]
-"""The node types of the backends that are known now; each kind once."""
+"""The node types of the backends that were reached since the start; each kind once."""
 
 _FILE = "file.png"  # stands where a file will stand whose name the backend gives
 
@@ -32,11 +32,17 @@ class Admission:
         """Refuse a graph that no backend would take, or that is not for this principal. Raises RefusedError."""
         await self.judge(prompts.parse({"prompt": _readable(graph)}, self._settings.limits), principal)
 
-    async def judge(self, request: Request, principal: Principal) -> Verdict:
-        """What the backend that likes a request best says of it. Raises RefusedError where none takes it."""
+    async def judge(self, request: Request, principal: Principal) -> Verdict | None:
+        """What the backend that likes a request best says of it; None where none was reached yet.
+
+        Raises RefusedError where none takes it.
+        """
         allowed = self._settings.classes.get(principal.role)
         prompts.permit(request.graph, allowed)
         verdicts = [await asyncio.to_thread(prompts.judge, request, types) for types in await self._types()]
+        if not verdicts:  # a job is not lost because its backends are away
+            prompts.avert(request.graph)
+            return None
         verdict = max(verdicts, key=lambda found: (found.accepted, len(found.good_outputs), -len(found.node_faults)))
         if not verdict.accepted:
             prompts.refuse(verdict)

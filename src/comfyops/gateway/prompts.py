@@ -103,9 +103,14 @@ def judge(request: Request, types: NodeTypes) -> Verdict:
     """What a server with these node types says of the graph. Raises RefusedError for what would break it."""
     verdict = check(request.graph, types, targets=request.targets)
     if verdict.accepted:
-        for danger in dangers(request.graph):
-            raise RefusedError(400, danger.code, danger.message)
+        avert(request.graph)
     return verdict
+
+
+def avert(graph: Graph) -> None:
+    """Raise RefusedError for a graph that would break a server."""
+    for danger in dangers(graph):
+        raise RefusedError(400, danger.code, danger.message)
 
 
 def refuse(verdict: Verdict) -> NoReturn:
