@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages the tests use (Chromium for the browser test, curl and git) where they are missing and
+# Installs the Debian packages the tests use (Chromium for the browser test, curl, git and nginx) where they are missing and
 # we may.
 missing=""
 for name in chromium curl git; do
     command -v "$name" >/dev/null 2>&1 || missing="$missing $name"
 done
+command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || missing="$missing nginx-light"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing:$missing"

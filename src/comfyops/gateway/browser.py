@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -112,7 +112,7 @@ def cors(origin: str) -> Headers:
     return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
 
-def client_address(peer: str, forwarded: list[bytes], proxies: Collection[str]) -> str:
+def client_address(peer: str, forwarded: list[bytes], proxies: Container[str]) -> str:
     """Where a request comes from: the peer, or the last address that a trusted proxy names and does not vouch for."""
     if peer not in proxies:
         return peer

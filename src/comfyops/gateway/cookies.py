@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container
 
 from comfyops.gateway.exchange import Exchange
 
 
-def trusted(exchange: Exchange, proxies: Collection[str]) -> bool:
+def trusted(exchange: Exchange, proxies: Container[str]) -> bool:
     """Whether the request comes from a proxy whose word counts."""
     client = exchange.scope.get("client")
     return client is not None and client[0] in proxies
 
 
-def scheme(exchange: Exchange, proxies: Collection[str]) -> str:
+def scheme(exchange: Exchange, proxies: Container[str]) -> str:
     """By which scheme the client asks: "https" where the gateway or a trusted proxy serves it by TLS."""
     if exchange.scope.get("scheme") in ("https", "wss"):
         return "https"
@@ -22,7 +22,7 @@ def scheme(exchange: Exchange, proxies: Collection[str]) -> str:
 
 
 def cookie(
-    exchange: Exchange, proxies: Collection[str], name: str, value: str, seconds: int, path: str = "/"
+    exchange: Exchange, proxies: Container[str], name: str, value: str, seconds: int, path: str = "/"
 ) -> tuple[bytes, bytes]:
     """A header that sets a cookie for so many seconds, for HTTP only; by TLS it is never sent without."""
     text = f"{name}={value}; Path={path}; HttpOnly; SameSite=Lax; Max-Age={seconds}"

@@ -20,7 +20,7 @@ from comfyops.gateway.settings import GatewaySettings
 DOOR = "comfyops.door"
 """Key of an ASGI scope under which another door stands than the gateway's own."""
 
-_SAFE = ("GET", "HEAD", "OPTIONS")
+SAFE = ("GET", "HEAD", "OPTIONS")
 _WRONG = RefusedError(401, "wrong_credential", "The credential is not right.")
 
 
@@ -96,7 +96,7 @@ class Door:
         if not decision.allowed:
             raise RefusedError(decision.status, decision.code, decision.reason)
         websocket = exchange.scope["type"] == "websocket"
-        if shown.kind == "session" and not public and (websocket or exchange.method not in _SAFE):
+        if shown.kind == "session" and not public and (websocket or exchange.method not in SAFE):
             browser.check_session_use(origins, sites)
         return shown
 

@@ -43,9 +43,10 @@ async def listening(
     Raises PortInUseError and UsageError where it cannot listen there.
     """
     async with AsyncExitStack() as stack:
+        config = _config(gateway, certificate, key)
         sock = stack.enter_context(contextlib.closing(_bound(host, port)))
         await gateway.start()
-        await stack.enter_async_context(_served(gateway, sock, gateway.stop, certificate, key))
+        await stack.enter_async_context(_served(config, sock, gateway.stop))
         yield f"{'https' if certificate else 'http'}://{_written(host, sock)}"
 
 
@@ -63,16 +64,14 @@ async def opened_listening(app: ASGIApp, where: Opened) -> AsyncIterator[str]:
         else:
             sock = stack.enter_context(contextlib.closing(_bound(*where.place)))
             address = f"http://{_written(where.place[0], sock)}"
-        await stack.enter_async_context(_served(app, sock, _nothing))
+        await stack.enter_async_context(_served(_config(app), sock, _nothing))
         yield address
 
 
 @asynccontextmanager
-async def _served(
-    app: ASGIApp, sock: socket.socket, ending: Ending, certificate: str | None = None, key: str | None = None
-) -> AsyncIterator[None]:
+async def _served(config: uvicorn.Config, sock: socket.socket, ending: Ending) -> AsyncIterator[None]:
     """`ending` lets go of what the application holds open, before the end of its connections is waited for."""
-    server = _Listener(_config(app, certificate, key))
+    server = _Listener(config)
     task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
     try:
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
@@ -92,8 +91,9 @@ async def _nothing() -> None:
     """What a second listener holds open ends with the gateway, or after uvicorn's patience."""
 
 
-def _config(app: ASGIApp, certificate: str | None, key: str | None) -> uvicorn.Config:
-    return uvicorn.Config(
+def _config(app: ASGIApp, certificate: str | None = None, key: str | None = None) -> uvicorn.Config:
+    """How to serve. Raises UsageError where certificate or key are none."""
+    config = uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
@@ -110,6 +110,12 @@ def _config(app: ASGIApp, certificate: str | None, key: str | None) -> uvicorn.C
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
+    try:
+        config.load()
+    except OSError as error:  # which an SSLError is
+        hint = "Both are PEM files, and the key is that of the certificate."
+        raise UsageError(f"Certificate or key cannot be used: {error.strerror or error}.", hint=hint) from error
+    return config
 
 
 def _written(host: str, sock: socket.socket) -> str:

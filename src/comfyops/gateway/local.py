@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs
 
-from comfyops.auth import policy
 from comfyops.auth.authenticator import COOKIE, Authenticator, SessionToken
 from comfyops.errors import AuthError, TooManyAttemptsError
 from comfyops.gateway import cookies, pages
 from comfyops.gateway.credentials import Credential
-from comfyops.gateway.door import Record, place, too_many
+from comfyops.gateway.door import Record, too_many
 from comfyops.gateway.exchange import Exchange
+from comfyops.gateway.forward_auth import verify
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
@@ -71,6 +71,9 @@ class Local:
         ready = "ok" in states
         status = "ok" if all(state == "ok" for state in states) else "degraded" if ready else "down"
         data: dict[str, object] = {"status": status, "backends": {state: states.count(state) for state in set(states)}}
+        kept = [server.address.kept for server in self._servers if server.address.kept is not None]
+        if kept:
+            data["launched"] = [{"status": item.status, "restarts": item.restarts} for item in kept]
         await exchange.json(200 if ready else 503, data)
 
     async def _page(self, exchange: Exchange, shown: Credential) -> None:
@@ -155,22 +158,8 @@ class Local:
         await exchange.json(200, data)
 
     async def _verify(self, exchange: Exchange, shown: Credential) -> None:
-        """The same decision for the request that another proxy asks about with X-Forwarded-Method and -Uri."""
-        method = (exchange.first(b"x-forwarded-method") or exchange.first(b"x-original-method") or b"GET").decode(
-            "latin-1"
-        )
-        uri = exchange.first(b"x-forwarded-uri") or exchange.first(b"x-original-uri") or b"/"
-        path = place(uri.partition(b"?")[0]).path
-        if exchange.principal is None and shown.kind != "none":
-            raise RefusedError(401, "wrong_credential", "The credential is not right.")
-        decision = policy.decide(exchange.principal, method, path)
-        if not decision.allowed:
-            raise RefusedError(decision.status, decision.code, decision.reason)
-        principal = exchange.principal
-        headers = []
-        if principal is not None:
-            headers = [(b"x-comfyops-user", _header(principal.name)), (b"x-comfyops-role", _header(principal.role))]
-        await exchange.answer(204, b"", headers)
+        await verify(exchange, shown, self._settings.proxies)
+        self._note("verify", exchange, allowed=True, code="")
 
     def _cookie(self, exchange: Exchange, value: str, seconds: int) -> tuple[bytes, bytes]:
         return cookies.cookie(exchange, self._settings.proxies, COOKIE, value, seconds)
@@ -206,7 +195,3 @@ def _form_fields(body: bytes) -> dict[str, str]:
     except ValueError:
         raise RefusedError(400, "invalid_body", "The form is broken.") from None
     return {name: values[0] for name, values in fields.items()}
-
-
-def _header(text: str) -> bytes:
-    return text.encode("ascii", "backslashreplace").translate(None, b"\r\n\0")

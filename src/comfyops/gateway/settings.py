@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from comfyops.config import OidcSettings
@@ -43,12 +44,38 @@ class Classes:
         return class_type not in self.deny and (self.allow is None or class_type in self.allow)
 
 
+class Kept(Protocol):
+    """What keeps a server alive that was started here."""
+
+    @property
+    def status(self) -> str:
+        """How it is: starting, running, restarting, given up."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started anew."""
+        ...
+
+    def dead(self) -> None:
+        """Its worker does nothing any more."""
+        ...
+
+    def tell(self, listener: Callable[[Any, str], None]) -> None:
+        """Tell somebody of changes of its status, and why."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class BackendAddress:
-    """A ComfyUI server. `credential` is sent to it as a bearer token (ComfyUI-Login wants its hash there)."""
+    """A ComfyUI server. `credential` is sent to it as a bearer token (ComfyUI-Login wants its hash there).
+
+    `kept` is what starts it anew, where it was started here.
+    """
 
     url: str
     credential: str | None = field(default=None, repr=False)
+    kept: Kept | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +92,7 @@ class GatewaySettings:
     classes: Mapping[str, Classes] = field(default_factory=lambda: MappingProxyType({}))
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
-    proxies: frozenset[str] = frozenset()
+    proxies: Container[str] = frozenset()
     query_token: bool = False
     oidc: OidcSettings | None = None
 

@@ -13,18 +13,23 @@ import typer
 from comfyops.cli import logs
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, emit, say
+from comfyops.cli.serve_launch import ComfyUIPath, Extra, Launch, LaunchWish, Python, launch_wish, launched
 from comfyops.cli.serve_options import OpenListen, OpenMode, OpenOwner, OpenRole
 from comfyops.errors import UsageError
 
 if TYPE_CHECKING:
+    from comfyops.deploy.keeping import Keeper
     from comfyops.gateway.serving import Listen
     from comfyops.gateway.settings import Classes, GatewaySettings
+
+Chosen = Callable[..., "GatewaySettings"]
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def serve(
+    extra: Extra = None,
     backend: Annotated[
         list[str] | None, typer.Option(help="Address of a ComfyUI server; several are shared out among people.")
     ] = None,
@@ -38,7 +43,7 @@ def serve(
     allow_host: Annotated[list[str] | None, typer.Option(help="A name that this gateway is reached by.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="Origin of pages that may call it.")] = None,
     trust_proxy: Annotated[
-        list[str] | None, typer.Option(help="Address of a proxy whose X-Forwarded headers count.")
+        list[str] | None, typer.Option(help="Address or network of a proxy whose X-Forwarded headers count.")
     ] = None,
     query_token: Annotated[bool, typer.Option("--query-token", help="Take tokens as ?token= too.")] = False,
     deny_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: nodes that a role may not use.")] = None,
@@ -52,15 +57,19 @@ def serve(
     open_role: OpenRole = "artist",
     open_mode: OpenMode = "600",
     page: Annotated[bool, typer.Option("--page", help="With the simulator: the official ComfyUI page.")] = False,
+    launch: Launch = False,
+    comfyui_path: ComfyUIPath = None,
+    python: Python = None,
     as_json: Json = False,
 ) -> None:
     """Stand before ComfyUI until Ctrl-C: nobody gets through without a credential, and nothing that breaks it.
 
-    Without --backend a simulated server is started.
+    Without --backend and --launch a simulated server is started.
     """
     from comfyops.gateway.opened import opened
+    from comfyops.gateway.proxies import Proxies
     from comfyops.gateway.serving import Listen
-    from comfyops.gateway.settings import GatewaySettings, Limits
+    from comfyops.gateway.settings import BackendAddress, GatewaySettings, Limits
     from comfyops.gateway.settings import backend as address
 
     logs.protect(settings(), backend_token)
@@ -72,35 +81,43 @@ def serve(
     without = opened(open_listen, open_owner, open_role, open_mode) if open_listen is not None else None
     listen = Listen(host, port, certificate, key, without)
     classes = _classes(allow_node or [], deny_node or [])
+    wish = launch_wish(launch, comfyui_path, python, extra, quiet=as_json)
+    named = [address(text, backend_token) for text in backend or []]
 
-    def chosen(addresses: list[str]) -> GatewaySettings:
+    def chosen(url: str | None = None, keeper: Keeper | None = None) -> GatewaySettings:
+        own = [BackendAddress(url, backend_token, keeper)] if url else []
         return GatewaySettings(
-            tuple(address(text, backend_token) for text in addresses),
+            (*own, *named),
             classes=classes,
             hosts=frozenset(name.lower() for name in [*(allow_host or []), host]),
             origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
-            proxies=frozenset(trust_proxy or []),
+            proxies=Proxies.of(trust_proxy or []),
             query_token=query_token,
             oidc=settings().oidc,
-            limits=Limits(jobs=max_jobs, requests_per_second=max_requests),
+            limits=Limits(jobs=max_jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout),
         )
 
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
-        if backend:
-            wait_for(_serve(chosen(backend), home, listen, as_json, simulated=False), _loop())
+        if wish is not None:
+            wait_for(_launched(chosen, wish, home, listen, as_json), _loop())
+        elif backend:
+            wait_for(_serve(chosen(), home, listen, as_json, simulated=False), _loop())
         else:
             wait_for(_simulated(chosen, home, listen, as_json, page=page), _loop())
 
 
-async def _simulated(
-    chosen: Callable[[list[str]], GatewaySettings], home: Path | None, listen: Listen, as_json: bool, *, page: bool
-) -> None:
+async def _launched(chosen: Chosen, wish: LaunchWish, home: Path | None, listen: Listen, as_json: bool) -> None:
+    async with launched(wish) as keeper:
+        await _serve(chosen(keeper.url, keeper), home, listen, as_json, simulated=False)
+
+
+async def _simulated(chosen: Chosen, home: Path | None, listen: Listen, as_json: bool, *, page: bool) -> None:
     from comfyops.simulator.server import Simulator
     from comfyops.simulator.settings import SimulatorSettings
 
     async with Simulator(SimulatorSettings(port=0, page=page)) as simulator:
         say("no --backend was given: this is a simulated ComfyUI, which draws nothing real")
-        await _serve(chosen([simulator.url]), home, listen, as_json, simulated=True)
+        await _serve(chosen(simulator.url), home, listen, as_json, simulated=True)
 
 
 async def _serve(

@@ -1,0 +1,194 @@
+"""GET /auth/verify, asked by a real nginx and by hand: its decision is the gateway's, or nobody gets through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from comfyops.auth.authenticator import COOKIE
+from comfyops.errors import UsageError
+from comfyops.gateway.proxies import Proxies
+from tests.unit.gateway.house import House, house
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+PASSWORD = "four words of nothing"
+HERE = Proxies.of(["127.0.0.1"])
+
+CONFIGURATION = """
+worker_processes 1; daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log warn;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{
+    listen 127.0.0.1:{port};
+    location = /_verify {{
+      internal; proxy_pass {gateway}/auth/verify; proxy_pass_request_body off;
+      proxy_set_header Content-Length ""; proxy_set_header X-Original-URI $request_uri;
+      proxy_set_header X-Original-Method $request_method; proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Method "";
+      proxy_set_header X-Forwarded-Uri "";
+    }}
+    location /auth/ {{ proxy_pass {gateway}; proxy_set_header Host $http_host; }}
+    location / {{
+      auth_request /_verify; auth_request_set $who $upstream_http_x_comfyops_user;
+      auth_request_set $role $upstream_http_x_comfyops_role;
+      proxy_set_header X-Who "$who $role"; proxy_set_header Authorization ""; proxy_set_header Cookie "";
+      proxy_pass {backend};
+    }}
+  }}
+}}
+"""
+
+
+@asynccontextmanager
+async def told() -> AsyncIterator[str]:
+    """A server that tells what reaches it."""
+
+    async def tell(request: web.Request) -> web.Response:
+        return web.json_response({"method": request.method, "path": request.raw_path, "who": request.headers["X-Who"]})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", tell)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def nginx(folder: Path, gateway: str, backend: str) -> AsyncIterator[str]:
+    """An nginx that asks the gateway about every request; gives its address."""
+    assert NGINX is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder.mkdir()
+    file = folder / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=folder, port=port, gateway=gateway, backend=backend))
+    process = await asyncio.create_subprocess_exec(NGINX, "-p", str(folder), "-c", str(file))
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                assert process.returncode is None, (folder / "error.log").read_text()
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    break
+                except OSError:
+                    await asyncio.sleep(0.02)
+        writer.close()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def through(home: House, url: str, method: str, path: str, **headers: str) -> tuple[int, Any]:
+    async with home.session.request(method, url + path, headers=headers, allow_redirects=False) as answer:
+        text = await answer.text()
+        return answer.status, json.loads(text) if answer.status == 200 else text
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+async def test_nginx_lets_through_what_the_gateway_would(tmp_path: Path) -> None:
+    async with (
+        house(tmp_path / "home", proxies=HERE) as home,
+        told() as backend,
+        nginx(tmp_path / "nginx", home.url, backend) as url,
+    ):
+        artist, viewer = (f"Bearer {home.token(name, name)}" for name in ("artist", "viewer"))
+        assert (await through(home, url, "GET", "/queue"))[0] == 401
+        assert (await through(home, url, "GET", "/queue", Authorization="Bearer wrong"))[0] == 401
+        status, answer = await through(home, url, "GET", "/queue?x=1", Authorization=artist)
+        assert (status, answer) == (200, {"method": "GET", "path": "/queue?x=1", "who": "artist artist"})
+        assert (await through(home, url, "POST", "/prompt", Authorization=artist))[0] == 200
+        assert (await through(home, url, "POST", "/prompt", Authorization=viewer))[0] == 403
+        for path in ("/internal/logs", "/%69nternal/logs", "/queue/../internal/logs", "/own/route"):
+            assert (await through(home, url, "GET", path, Authorization=artist))[0] == 403, path
+        for name in ("X-Original-URI", "X-Original-Method", "X-Forwarded-Uri", "X-Forwarded-Method"):
+            value = "/queue" if "U" in name else "GET"
+            lied = {"Authorization": viewer, name: value}
+            assert (await through(home, url, "POST", "/prompt", **lied))[0] == 403, name
+        line = next(item for item in home.ledger.lines if item.target.endswith("for POST /prompt") and not item.allowed)
+        assert line.reason == "forbidden" and line.address == "127.0.0.1"
+
+        home.user("ann", PASSWORD)
+        async with home.session.post(f"{url}/auth/login", json={"name": "ann", "password": PASSWORD}) as signed:
+            cookie = f"{COOKIE}={signed.cookies[COOKIE].value}"
+        assert (await through(home, url, "GET", "/queue", Cookie=cookie))[1]["who"] == "ann artist"
+        assert (await through(home, url, "POST", "/prompt", Cookie=cookie))[0] == 403, "no page says that it asks"
+        assert (await through(home, url, "POST", "/prompt", Cookie=cookie, Origin=url))[0] == 200
+        assert (await through(home, url, "POST", "/prompt", Cookie=cookie, Origin="https://evil.example"))[0] == 403
+        home.store.tokens.revoke("artist", home.store.clock())
+        async with asyncio.timeout(10):
+            while (await through(home, url, "GET", "/queue", Authorization=artist))[0] != 401:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+ASKED = {"X-Original-Method": "GET", "X-Original-URI": "/queue"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (ASKED, 204),
+        ({"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/queue?a=b"}, 204),
+        ({**ASKED, "X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/queue"}, 204),
+        ({**ASKED, "X-Forwarded-Uri": "/internal/logs"}, 403),
+        ({**ASKED, "X-Forwarded-Method": "POST"}, 403),
+        ({"X-Original-Method": "GET"}, 403),
+        ({"X-Original-URI": "/queue"}, 403),
+        ({}, 403),
+        ({**ASKED, "X-Original-URI": ""}, 400),
+        ({**ASKED, "X-Original-URI": "queue"}, 400),
+        ({**ASKED, "X-Original-URI": "/%00"}, 400),
+        ({**ASKED, "X-Original-URI": "/../../queue"}, 400),
+        ({**ASKED, "X-Original-URI": "http://elsewhere/queue"}, 400),
+        ({**ASKED, "X-Original-Method": "get"}, 204),
+        ({**ASKED, "X-Original-Method": "DELETE"}, 403),
+        ({**ASKED, "X-Original-Method": "é"}, 403),
+        ({**ASKED, "X-Forwarded-Host": "unknown.example"}, 421),
+    ],
+)
+async def test_a_proxy_has_to_say_what_it_asks_about(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    async with house(tmp_path, proxies=HERE) as home:
+        assert (await home.ask("GET", "/auth/verify", home.token("a"), headers=headers))[0] == status
+
+
+async def test_nobody_but_a_trusted_proxy_is_answered(tmp_path: Path) -> None:
+    async with house(tmp_path, proxies=Proxies.of(["10.0.0.0/8"])) as home:
+        token = home.token("a")
+        for who in (token, None, "wrong"):
+            status, answer = await home.ask("GET", "/auth/verify", who, headers=ASKED)
+            assert (status, answer["error"]["code"]) == (403, "untrusted_proxy")
+        lied = {**ASKED, "X-Forwarded-For": "10.0.0.1", "X-Forwarded-Host": "known.example"}
+        assert (await home.ask("GET", "/auth/verify", token, headers=lied))[0] == 403
+
+
+async def test_the_answer_names_who_asks_in_plain_headers(tmp_path: Path) -> None:
+    async with house(tmp_path, proxies=HERE) as home:
+        headers = {**ASKED, "Authorization": f"Bearer {home.token('ann', 'viewer')}"}
+        async with home.session.get(f"{home.url}/auth/verify", headers=headers) as answer:
+            assert answer.status == 204
+            named = [answer.headers[f"X-Comfyops-{name}"] for name in ("User", "Role", "Owner")]
+        assert named[:2] == ["ann", "viewer"] and named[2].startswith("own_")
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    known = Proxies.of(["10.0.0.2", "172.16.0.0/12", "fd00::/8", "0:0::1"])
+    assert all(address in known for address in ("10.0.0.2", "172.20.0.9", "::ffff:172.20.0.9", "fd12::1", "::1"))
+    assert not any(address in known for address in ("10.0.0.3", "172.32.0.1", "", "proxy", "fe80::1", None))
+    for bad in ("proxy", "10.0.0.1/8", "10.0.0.0/33", "", "1.2.3", "*"):
+        with pytest.raises(UsageError):
+            Proxies.of([bad])
