@@ -47,6 +47,7 @@
      │   ├─ NoBackendError         no backend could ever run the job; carries the reasons
      │   ├─ DependencyError        another job that this one needs did not make what it should
      │   ├─ UnknownBackendError    no backend of this name
+     │   ├─ DeliveryError          a destination does not take an output
      │   └─ ScheduleError          a schedule that cannot be, or of this name is none
      ├─ ModelError                 a model file cannot be had, or is not what it should be
      │   ├─ DownloadError          no source gave the file
@@ -410,6 +411,13 @@ class UnknownBackendError(QueueError):
 
     code = "unknown_backend"
     hint = "List them with `comfyops backends ls`."
+
+
+class DeliveryError(QueueError):
+    """A folder or bucket that outputs are delivered to does not take one."""
+
+    code = "delivery"
+    hint = "Check the address, its region or endpoint, and the credentials of whoever runs ComfyOps."
 
 
 class ScheduleError(QueueError):
