@@ -44,8 +44,22 @@ def match(path: Path, digest: str, models: Iterable[ModelEntry]) -> ModelEntry |
     return named
 
 
-def place(path: Path, entry: ModelEntry, storage: Storage, stamps: Stamps, *, allow_pickle: bool = False) -> Placed:
+def _uncounted(_count: int) -> None:
+    return None
+
+
+def place(
+    path: Path,
+    entry: ModelEntry,
+    storage: Storage,
+    stamps: Stamps,
+    *,
+    allow_pickle: bool = False,
+    copied: Callable[[int], None] = _uncounted,
+) -> Placed:
     """Put a file in a model's place. The file itself stays where it is; one of another volume is read once.
+
+    `copied` is told how many bytes each piece of a copy had.
 
     Raises IntegrityError where it is not that model, UnsafeModelError, MissingFileError, StorageError, DiskFullError.
     """
@@ -59,7 +73,7 @@ def place(path: Path, entry: ModelEntry, storage: Storage, stamps: Stamps, *, al
     formats.check(path, entry.file, allow_pickle=allow_pickle)
     linked = digest is not None and ((target.exists() and target.samefile(path)) or _linked(path, target))
     if digest is None or not linked:
-        digest = _copied(path, target, entry.as_found(stat.st_size), digest)
+        digest = _copied(path, target, entry.as_found(stat.st_size), digest, copied)
     stamps.remember(target, target.stat(), digest)
     return Placed(entry, str(path), str(target), stat.st_size, digest, linked)
 
@@ -94,15 +108,21 @@ def _linked(path: Path, target: Path) -> bool:
     return True
 
 
-def _copied(path: Path, target: Path, entry: ModelEntry, digest: str | None) -> str:
+def _copied(path: Path, target: Path, entry: ModelEntry, digest: str | None, counted: Callable[[int], None]) -> str:
     """Copy a file, and see that what was copied is what was promised, and what was hashed before where it was."""
     try:
         source = path.open("rb")
     except OSError as error:
         raise MissingFileError(f"{path} cannot be read.", path=str(path)) from error
     copied = sha256()
+
+    def write(data: bytes) -> int:
+        copied.update(data)
+        counted(len(data))
+        return file.write(data)
+
     with source, writing(target) as file:
-        shutil.copyfileobj(source, _Hashing(file.write, copied.update), _PIECE)
+        shutil.copyfileobj(source, _Sink(write), _PIECE)
         _promised(path, entry, copied.hexdigest(), file.tell())
         if digest not in (None, copied.hexdigest()):
             raise IntegrityError(f"{path} changed while it was copied.", hint="Try again.", path=str(path))
@@ -110,12 +130,7 @@ def _copied(path: Path, target: Path, entry: ModelEntry, digest: str | None) -> 
 
 
 @dataclass(frozen=True)
-class _Hashing:
-    """A file to write to that tells a hash what was written."""
+class _Sink:
+    """Something to write to."""
 
-    to: Callable[[bytes], int]
-    digest: Callable[[bytes], None]
-
-    def write(self, data: bytes) -> int:
-        self.digest(data)
-        return self.to(data)
+    write: Callable[[bytes], int]

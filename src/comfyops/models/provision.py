@@ -5,6 +5,7 @@ What sources said and what hashes were computed is remembered beside the models,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from comfyops.models.sources.peers import Peers
 from comfyops.models.sources.web import offline_error
 from comfyops.models.storage import Storage
 from comfyops.models.transfer.engine import Transfers
+from comfyops.models.transfer.progress import Meter, Reporter
 from comfyops.models.transfer.request import DownloadProgress, FileRequest, FileResult, TransferSettings
 
 Listener = Callable[[DownloadProgress], None]
@@ -119,7 +121,7 @@ class Provision:
         """
         if items:
             places.check_writable(self.storage.root)
-        done = {item.entry.id: outcome for item in items if (outcome := self._from_here(item)) is not None}
+        done = {item.entry.id: outcome for item in items if (outcome := self._from_here(item, on_progress)) is not None}
         rest = [item for item in items if item.entry.id not in done]
         near = self._near([item.entry for item in rest])
         requests = []
@@ -166,7 +168,7 @@ class Provision:
         except StorageError:  # a folder that cannot be written: the source is asked again next time
             return
 
-    def _from_here(self, item: Item) -> Outcome | None:
+    def _from_here(self, item: Item, on_progress: Listener | None) -> Outcome | None:
         """The model out of a file of this machine: in another folder of models, at a file address, or on a share."""
         local = [path_of(url) for url in item.entry.urls if url.startswith("file:")]
         local += self.folders.find(item.entry)
@@ -176,15 +178,40 @@ class Provision:
         problem: ModelError | None = None
         for path in local:
             try:
-                placed = importing.place(path, item.entry, self.storage, self.stamps, allow_pickle=self.allow_pickle)
+                placed = self._placed(path, item, on_progress)
             except (IntegrityError, MissingFileError) as error:
                 problem = problem or _of_file(path, item.entry, error)
                 continue
             except ModelError as error:
                 return _failed(item, error)
-            return Outcome(item.entry, True, placed.path, "linked" if placed.linked else "copied", placed.sha256)
+            return self._from_file(item, placed)
         only = item.entry.urls and all(url.startswith("file:") for url in item.entry.urls)
         return _failed(item, problem) if only and problem is not None else None
+
+    def _placed(self, path: Path, item: Item, on_progress: Listener | None) -> importing.Placed:
+        """Put a file of this machine in a model's place, and tell how far it is."""
+        copied = 0
+        meter = Meter(item.entry.id, item.entry.size or 0, present=lambda: copied, network=lambda: copied)
+
+        def count(size: int) -> None:
+            nonlocal copied
+            meter.status = "downloading"
+            copied += size
+
+        with Reporter([meter], on_progress, threading.Event()):
+            placed = importing.place(
+                path, item.entry, self.storage, self.stamps, allow_pickle=self.allow_pickle, copied=count
+            )
+            copied, meter.total, meter.status = placed.size, placed.size, "completed"
+        return placed
+
+    def _from_file(self, item: Item, placed: importing.Placed) -> Outcome:
+        unproven = item.entry.sha256 is None
+        if unproven and item.entry.urls:
+            pin = Pin(item.entry.urls[0], placed.size, placed.sha256, said_by="bytes", at=lock.now())
+            self._remember({item.entry.id: pin})
+        how = "linked" if placed.linked else "copied"
+        return Outcome(item.entry, True, placed.path, how, placed.sha256, trust_on_first_use=unproven)
 
     def _near(self, entries: Sequence[ModelEntry]) -> dict[str, tuple[str, ...]]:
         """The addresses of models at peers, by the models' ids."""

@@ -15,7 +15,7 @@ from comfyops.models.storage import Storage
 
 QUARANTINE = ".comfyops-quarantine"
 
-_PART = re.compile(r"\..+\.([0-9a-f]{8}\.part(\.json(\.new)?)?|\d+\.link)")
+_PART = re.compile(r"\..+\.([0-9a-z_]{8}\.part(\.json(\.new)?)?|\d+\.link)")
 
 
 @dataclass(frozen=True, slots=True)

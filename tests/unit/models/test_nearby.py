@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -128,3 +130,33 @@ def test_a_file_of_a_share_counts_by_name_and_size_and_is_proven_by_its_hash(tmp
     assert list(folders.find(entry())) == [], "a name alone proves nothing"
     best = put(nas, entry(), DATA, "deep/loras")
     assert next(ModelFolders((nas,)).find(entry(data=DATA))) == best
+
+
+@pytest.fixture
+def other_volume(tmp_path: Path) -> Iterator[Path]:
+    """A folder of another file system."""
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
+def test_a_file_of_another_volume_is_copied_while_it_is_proven(tmp_path: Path, other_volume: Path) -> None:
+    put(other_volume, entry(), OTHER, "a")
+    put(other_volume, entry(), DATA, "b")
+    work = provision(tmp_path, folders=ModelFolders((other_volume,)))
+    told: list[tuple[str, int, int]] = []
+    plan = work.plan(work.check(wanted(entry(data=DATA))))
+    (outcome,) = work.fetch(plan.fetch, lambda now: told.append((now.status, now.downloaded_bytes, now.total_bytes)))
+    assert (outcome.how, outcome.sha256, outcome.trust_on_first_use) == ("copied", sha(DATA), False)
+    assert told[-1] == ("completed", len(DATA), len(DATA))
+    assert [path.name for path in (tmp_path / "loras").iterdir()] == ["a.safetensors"], "nothing else is left"
+
+
+def test_a_file_whose_hash_nobody_promised_is_trusted_on_first_use(tmp_path: Path) -> None:
+    put(tmp_path / "nas", entry(), DATA)
+    work = provision(tmp_path / "m", folders=ModelFolders((tmp_path / "nas",)))
+    plan = work.plan(work.check(wanted(entry(size=len(DATA)))), ask=False)
+    (outcome,) = work.fetch(plan.fetch)
+    assert outcome.ok and outcome.trust_on_first_use

@@ -157,7 +157,9 @@ def test_addresses_of_azure_and_google(monkeypatch: pytest.MonkeyPatch) -> None:
         parts = urlsplit(bucket.address(method, key))  # type: ignore[arg-type]
         assert (parts.hostname, parts.path) == ("me.blob.core.windows.net", "/cont/vae/a.safetensors")
         assert parse_qs(parts.query)["sp"] == ["r"], "it may be read, and nothing else"
-    plain = [found.address("GET", path) for found, path in map(named.find, ("gs://open/a b", "az://pub/a", "s3://bk/a"))]
+    plain = [
+        found.address("GET", path) for found, path in map(named.find, ("gs://open/a b", "az://pub/a", "s3://bk/a"))
+    ]
     assert plain == [
         "https://storage.googleapis.com/open/a%20b",
         "https://you.blob.core.windows.net/pub/a",
