@@ -63,6 +63,42 @@ parser.add_argument("--port")
 sys.exit(run(["simulate", "--port", parser.parse_known_args()[0].port]))
 '''
 
+MORTAL = '''
+"""A stand-in for ComfyUI that dies when it is told to, and whose worker is dead when its queue says so."""
+import argparse, json, os, pathlib
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--port", type=int)
+port = parser.parse_known_args()[0].port
+queue = pathlib.Path("queue.json")
+queue.unlink(missing_ok=True)
+if pathlib.Path("broken").exists():
+    raise SystemExit("it is broken")
+with open("starts.txt", "a") as file:
+    file.write(f"{os.getpid()}\\n")
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/die":
+            os._exit(3)
+        found = {"system": {"comfyui_version": "0.0.test"}, "devices": []}
+        if self.path == "/queue":
+            found = json.loads(queue.read_text()) if queue.exists() else {"queue_running": [], "queue_pending": []}
+        body = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *parts):
+        pass
+
+try:
+    HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+except KeyboardInterrupt:
+    print("Stopped server")
+'''
+
 TORCH = '''
 """A stand-in for PyTorch that says what a test wants it to see."""
 __version__ = "0.test"
@@ -85,13 +121,15 @@ class backends:
 '''
 
 
-def installation(folder: Path, *, gpu: bool = False, python: bool = True, simulated: bool = False) -> Path:
+def installation(
+    folder: Path, *, gpu: bool = False, python: bool = True, simulated: bool = False, mortal: bool = False
+) -> Path:
     """A ComfyUI in this folder, whose Python sees a GPU or does not, or that has no Python at all.
 
-    A simulated one is the simulator, and runs workflows.
+    A simulated one is the simulator, and runs workflows; a mortal one can be told to die.
     """
     (folder / "models").mkdir(parents=True)
-    (folder / "main.py").write_text(SIMULATED if simulated else MAIN)
+    (folder / "main.py").write_text(SIMULATED if simulated else MORTAL if mortal else MAIN)
     (folder / "torch.py").write_text(TORCH.replace("{there}", str(gpu)))
     if python:
         program = folder / "venv" / "bin" / "python"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import time
@@ -78,6 +79,9 @@ class Gateway:
         """Begin to watch the servers and what is revoked."""
         await asyncio.gather(*(server.look() for server in self.servers))
         loop = asyncio.get_running_loop()
+        for server in self.servers:
+            if server.address.kept is not None:
+                server.address.kept.tell(functools.partial(self._note_launch, server.address.url))
         self._tasks = [loop.create_task(server.watch()) for server in self.servers]
         self._tasks.append(loop.create_task(self._watch_revocations()))
 
@@ -132,6 +136,11 @@ class Gateway:
             await exchange.answer(401, page, [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
             return
         await exchange.refuse(refused)
+
+    def _note_launch(self, url: str, status: str, why: str) -> None:
+        """A server that was started here has ended, or is started anew."""
+        log.warning("the server at %s: %s: %s", url, status, why)
+        self._record("server", None, address="", target=url, allowed=status != "given up", reason=f"{status}: {why}")
 
     def _note_refusal(self, exchange: Exchange, refused: RefusedError) -> None:
         if refused.status < 500 and refused.status != 404:

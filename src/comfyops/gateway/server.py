@@ -102,6 +102,9 @@ class Server:
             self.news()
         patience = self._limits.stall_seconds if self.running else min(_IDLE_WORKER, self._limits.stall_seconds)
         self.state = "stalled" if self._clock() - self._news_at > patience else "ok"
+        if self.state == "stalled" and self.address.kept is not None:
+            self.news()  # it gets as long again to come back
+            self.address.kept.dead()
 
     async def watch(self) -> None:
         """Look at the queue again and again, until cancelled."""
