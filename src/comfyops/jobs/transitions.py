@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
-from comfyops.jobs import hub, schema
+from comfyops.jobs import hub, schema, webhooks
 from comfyops.jobs.job import NOTHING, OVER, TRANSITIONS, JobError, JobEvent, JobState
 from comfyops.jobs.rows import dump
 from comfyops.jobs.store import Tx
@@ -77,7 +77,7 @@ def _follow(tx: Tx, row: Row[Any], to: JobState) -> None:
     if to in OVER:
         _settle_dependents(tx, row, to)
         if row.webhook_url:
-            tx.wakes.add(hub.DELIVER)
+            webhooks.note(tx, row)
 
 
 def _settle_dependents(tx: Tx, row: Row[Any], to: JobState) -> None:
@@ -100,5 +100,5 @@ def counts(connection: Any, owner: str | None = None) -> dict[str, int]:
     statement = select(_j.state, func.count()).group_by(_j.state)
     if owner is not None:
         statement = statement.where(_j.owner == owner)
-    found = dict(connection.execute(statement).tuples().all())
+    found = dict(connection.execute(statement).all())
     return {state.value: found.get(state.value, 0) for state in JobState}
