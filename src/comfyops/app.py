@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from comfyops.errors import MissingExtraError, MissingFileError, NotJsonError, UnknownTemplateError
+from comfyops.errors import InputError, MissingExtraError, MissingFileError, NotJsonError, UnknownTemplateError
 from comfyops.support.files import read_bytes
 from comfyops.workflows import embedded, node_types
 from comfyops.workflows.embedded import Found
 from comfyops.workflows.node_types import NodeTypes
 
 if TYPE_CHECKING:  # what only some commands need is imported where it is used: it takes longer than they do
+    from comfyops.api.ops.shelf import Shelf
     from comfyops.backends.comfyui import ComfyUI
     from comfyops.config import Settings
+    from comfyops.gateway.mounts import ASGIApp
+    from comfyops.gateway.settings import BackendAddress
+    from comfyops.jobs.dispatcher import Dispatcher
+    from comfyops.jobs.queue import Queue
     from comfyops.models.catalog import Catalog, Wanted
     from comfyops.models.provision import Provision
     from comfyops.models.rounds import Health
@@ -149,6 +156,42 @@ def read_pins(workflow: Path) -> Pins | None:
     return pins.parse(yaml_text.loads(read_bytes(beside), str(beside)), str(beside))
 
 
+def open_queue(settings: Settings) -> Queue:
+    """The durable queue, to be used as an async context manager; making it opens the database, which blocks.
+
+    Raises MissingExtraError, DatabaseError, StorageError.
+    """
+    try:
+        from comfyops.jobs.queue import Queue
+    except ModuleNotFoundError as error:
+        hint = "Install them: pip install 'comfyops[server]'."
+        raise MissingExtraError("The parts that keep jobs are not installed.", hint=hint) from error
+    folder = settings.queue_folder or settings.home / "queue"
+    return Queue(settings.database.get_secret_value(), folder, max_waiting=settings.max_waiting)
+
+
+@asynccontextmanager
+async def queue_service(
+    settings: Settings, name: str = "", backends: Sequence[str] = (), token: str = ""
+) -> AsyncIterator[tuple[Queue, Dispatcher]]:
+    """The queue with a dispatcher at work in this process. `backends` are added first, and are sent `token`.
+
+    Raises as `open_queue`, DispatcherTakenError, UsageError for an address that cannot be.
+    """
+    from comfyops.jobs.clients import ClientSettings
+    from comfyops.jobs.dispatcher import Dispatcher, DispatcherSettings
+    from comfyops.jobs.retention import Keep
+
+    client = ClientSettings(settings.timeout, settings.stall_timeout, api_prefix=settings.api_prefix)
+    kept = settings.keep_jobs_days * 86_400
+    chosen = DispatcherSettings(lease=settings.worker_lease, client=client, keep=Keep(kept, kept))
+    async with await asyncio.to_thread(open_queue, settings) as queue:
+        for address in backends:
+            await queue.fleet.add(address, token=token)
+        async with Dispatcher(queue, name, chosen) as dispatcher:
+            yield queue, dispatcher
+
+
 def model_catalog(settings: Settings, files: Sequence[Path] = ()) -> Catalog:
     """All known models: the shipped ones, a person's own, and those of further catalog files, which go first.
 
@@ -278,3 +321,48 @@ def model_health(provision: Provision, wanted: Sequence[Wanted], settings: Setti
         receiver = Receiver(settings.alert_webhook, secret, settings.alert_webhook_private)
     record = file_of(settings.home, provision.storage.root)
     return Health(provision, wanted, record, receiver=receiver, **options)
+
+
+@asynccontextmanager
+async def ops_mounts(settings: Settings, backends: Sequence[BackendAddress]) -> AsyncIterator[dict[str, ASGIApp]]:
+    """The operators' page and API, to be mounted at the gateway: by prefix. Downloads end, and are kept, on leaving.
+
+    Without a folder of models the page shows backends only. Raises UsageError for a setting that makes no sense.
+    """
+    from comfyops.api.ops import app as ops
+    from comfyops.api.ops.backends import Backends, Target
+    from comfyops.web import pages
+
+    asked = Backends([Target(item.url, item.credential) for item in backends])
+    try:
+        shelf = model_shelf(settings, backends)
+    except InputError:  # there is no ComfyUI on this machine, and no folder was named
+        shelf = None
+    api = ops.build(asked, shelf)
+    try:
+        yield {"/ops": pages.page(), **dict.fromkeys(("/ops/backends", "/ops/models", "/ops/openapi.json"), api)}
+    finally:
+        if shelf is not None:
+            await asyncio.to_thread(shelf.downloads.close)
+
+
+def model_shelf(settings: Settings, backends: Sequence[BackendAddress] = ()) -> Shelf:
+    """The models of the configured folder, for the API. Raises InputError where there is none, UsageError."""
+    from comfyops.api.ops.shelf import Shelf
+    from comfyops.models import trust
+    from comfyops.models.downloads import Downloads
+    from comfyops.models.sources import Web
+
+    storage = model_storage(settings)
+
+    def provision() -> Provision:
+        return model_provision(storage, settings)
+
+    webs = {}
+    for item in backends:
+        place = frozenset({trust.place_of(item.url)})
+        tokens = {next(iter(place)): item.credential} if item.credential else {}
+        webs[item.url] = Web(trust.Trust(place, place, tokens), timeout=settings.timeout, attempts=2)
+    where = {"models_dir": str(storage.root)}
+    downloads = Downloads(provision(), settings.home.expanduser(), where)
+    return Shelf(lambda: model_catalog(settings), provision, downloads, webs, settings.offline)

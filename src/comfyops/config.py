@@ -235,6 +235,24 @@ class Settings(BaseSettings):
         description="Address of /auth/oidc/callback as the provider knows it, where it is another.",
     )
 
+    database: SecretStr = Field(
+        default=SecretStr(""),
+        description="Database of jobs: postgresql://user@host/name, or sqlite:///path; else a file in `queue_folder`.",
+    )
+    queue_folder: Path | None = Field(
+        default=None,
+        description="Folder of the files of jobs, shared by all machines of one database; else `queue` in `home`.",
+    )
+    max_waiting: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="Jobs of one owner that may wait, without a quota of its own."
+    )
+    keep_jobs_days: float = Field(
+        default=30.0, gt=0, le=36_500, description="Days for which jobs that are over are kept, with their outputs."
+    )
+    worker_lease: float = Field(
+        default=15.0, ge=1, le=3600, description="Seconds without a sign after which a worker counts as dead."
+    )
+
     secrets_file: Path = Field(
         default=Path(".secrets/comfyops.yaml"),
         description="The document of secrets; paths of its targets start at the folder that holds its folder.",

@@ -29,6 +29,7 @@ COMMANDS = (
     "secrets",
     "serve",
     "simulate",
+    "worker",
 )
 """The nouns (and verbs) after `comfyops`, in the order of the help; each is a module in `commands`."""
 

@@ -82,5 +82,5 @@ def read(connection: Connection, batch: str, owner: str | None) -> Batch:
         raise UnknownJobError(f"There is no batch {batch[:80]!r}.", batch=batch)
     jobs = connection.execute(select(_j.id).where(_j.batch == batch).order_by(_j.number)).scalars()
     counts = select(_j.state, func.count()).where(_j.batch == batch).group_by(_j.state)
-    states = {JobState(state): count for state, count in connection.execute(counts).tuples()}
+    states = {JobState(state): count for state, count in connection.execute(counts)}
     return Batch(row.id, row.owner, row.name, row.created_at, tuple(jobs), states)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import Connection, select
@@ -29,7 +31,6 @@ from comfyops.jobs.queue import Queue
 from comfyops.jobs.retention import Keep
 from comfyops.jobs.run import Runner
 from comfyops.jobs.situation import Rules
-from comfyops.jobs.store import Tx
 
 logger = logging.getLogger("comfyops.jobs")
 
@@ -60,12 +61,12 @@ class Dispatcher:
         self._store = queue.store
         self._settings = settings or DispatcherSettings()
         self._leases = leases.Leases(self.name, self._settings.lease)
-        self._lock = FileLock(queue.folder / "dispatcher.lock") if self._store.is_sqlite else None
+        self._lock = FileLock(_beside(queue, ".lock")) if self._store.is_sqlite else None
         self._clients = Clients(self._store, self.name, self._settings.client)
         self.prober = Prober(self._store, self._clients, self.name, self._settings.probe)
         self._placer = Placer(self._store, queue.fleet, self.name, self._settings.rules)
         self._runner = Runner(queue, self.name, self._clients)
-        self._engine = Engine(queue.database, queue.folder, self.name)
+        self._engine = Engine(queue.database, _beside(queue, ".runs"), self.name)
         self._living: tuple[str, ...] = (self.name,)
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -75,7 +76,7 @@ class Dispatcher:
         if self._lock is not None:
             self._lock.take()
         try:
-            await self._store.write(self._enter)
+            await self._enter()
             await self._engine.open(self._runner.carry_out)
         except BaseException:
             await self._leave()
@@ -86,10 +87,14 @@ class Dispatcher:
         self._tasks = [asyncio.create_task(self._keep(work), name=f"comfyops{work.__name__}") for work in loops]
         return self
 
-    def _enter(self, tx: Tx) -> None:
+    async def _enter(self) -> None:
+        """Take the name; one that this process had before it died is free once its lease has run out."""
         if self._lock is not None:  # whoever is in the table is dead, since the lock was free
-            tx.execute(schema.dispatchers.delete())
-        self._leases.enter(tx)
+            await self._store.write(lambda tx: tx.execute(schema.dispatchers.delete()))
+        seen = await self._store.write(self._leases.enter)
+        while seen is not None:
+            await asyncio.sleep(self._settings.lease / 8)
+            seen = await self._store.write(functools.partial(self._leases.enter, seen=seen))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -194,7 +199,7 @@ class Dispatcher:
         await self._engine.adopt(self._living)
         j = schema.jobs.c
         active = select(j.id, j.attempt).where(j.state.in_(ACTIVE), j.runner.in_([self.name]))
-        found = await self._store.read(lambda connection: connection.execute(active).tuples().all())
+        found = await self._store.read(lambda connection: connection.execute(active).all())
         fallen = await self._store.write(lambda tx: leases.orphans(tx, self._living))
         idle = [(job, attempt) for job, attempt in [*found, *fallen] if job not in self._runner.active]
         begun = await self._engine.under_way([run_id(job, attempt) for job, attempt in idle])
@@ -211,3 +216,8 @@ class Dispatcher:
         removed = await retention.sweep(self._queue, self._settings.keep)
         await self._engine.forget(removed)
         await asyncio.sleep(min(wait, 30.0))
+
+
+def _beside(queue: Queue, ending: str) -> Path:
+    """The path of a file that belongs to a SQLite database; without meaning for others."""
+    return Path(f"{queue.store.engine.url.database}{ending}")

@@ -45,12 +45,12 @@ Run = Callable[[str, int, Steps], Awaitable[None]]
 class Engine:
     """The engine of this process; there can be one at a time, and two processes must never share a `name`.
 
-    With SQLite it has a file of its own, `runs.db` in `folder`: what is lost there in a power cut is only done again.
+    With SQLite it has a file of its own, `file`: what is lost there in a power cut is only done again.
     """
 
-    def __init__(self, database: str, folder: Path, name: str) -> None:
+    def __init__(self, database: str, file: Path, name: str) -> None:
         self._database = database
-        self._folder = folder
+        self._file = file
         self._name = name
         self._dbos: Any = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -130,10 +130,9 @@ class Engine:
             "enable_otlp": False,
         }
         if self._database.startswith("sqlite"):
-            path = self._folder / "runs.db"
-            make_private(path)
-            url = f"sqlite:///{path}"
-            return {**common, "system_database_url": url, "system_database_engine": _own_sqlite(path)}
+            make_private(self._file)
+            url = f"sqlite:///{self._file}"
+            return {**common, "system_database_url": url, "system_database_engine": _own_sqlite(self._file)}
         url = self._database.replace("postgresql+psycopg://", "postgresql://")
         return {**common, "system_database_url": url, "sys_db_pool_size": 5}
 

@@ -111,7 +111,7 @@ class Fleet:
 
     def read_offers(self, connection: Connection) -> dict[str, Offer]:
         """The same inside a transaction; offers that are known already are not read again."""
-        keys = dict(connection.execute(select(_b.id, _b.offer_key).where(_b.offer_key != "")).tuples().all())
+        keys = dict(connection.execute(select(_b.id, _b.offer_key).where(_b.offer_key != "")).all())
         missing = {key for key in keys.values() if key not in self._offers}
         for offer in _read_documents(connection, missing):
             self._offers[offer.key] = offer
@@ -128,7 +128,7 @@ def _read_documents(connection: Connection, keys: set[str]) -> list[Offer]:
 def read_all(connection: Connection) -> tuple[BackendRow, ...]:
     """Every backend, by name."""
     j = schema.jobs.c
-    running = dict(connection.execute(select(j.backend, j.id).where(j.state.in_(ACTIVE))).tuples().all())
+    running = dict(connection.execute(select(j.backend, j.id).where(j.state.in_(ACTIVE))).all())
     rows = connection.execute(select(*COLUMNS).order_by(_b.id))
     return tuple(_backend(row, running.get(row.id)) for row in rows)
 

@@ -34,15 +34,20 @@ class Leases:
         self._term = term
         self._incarnation = uuid4().hex
 
-    def enter(self, tx: Tx) -> None:
-        """Take the name. Raises DispatcherTakenError while another that lives has it."""
+    def enter(self, tx: Tx, seen: float | None = None) -> float | None:
+        """Take the name. Gives the last beat of another that may live and has it: look again later. None = taken.
+
+        `seen` is what an earlier look gave. Raises DispatcherTakenError where the other gave a sign since.
+        """
         row = tx.execute(select(schema.dispatchers).where(_d.name == self.name).with_for_update()).one_or_none()
+        if row is not None and seen is not None and row.beat != seen:
+            raise DispatcherTakenError(f"A dispatcher named {self.name!r} is at work.", name=self.name)
         if row is not None and row.beat > tx.now - self._term:
-            words = f"A dispatcher named {self.name!r} is at work (last sign {tx.now - row.beat:.0f} s ago)."
-            raise DispatcherTakenError(words, name=self.name)
+            return float(row.beat)
         tx.execute(delete(schema.dispatchers).where(_d.name == self.name))
         new = {"incarnation": self._incarnation, "started_at": tx.now, "version": __version__}
         tx.execute(insert(schema.dispatchers).values(name=self.name, beat=tx.now, **new))
+        return None
 
     def leave(self, tx: Tx) -> None:
         """Give name and backends back at once."""

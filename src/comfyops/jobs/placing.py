@@ -130,7 +130,7 @@ class Placer:
 
     def _owners(self, connection: Connection, groups: Sequence[Group]) -> dict[str, Owner]:
         running = select(_j.owner, func.count()).where(_j.state.in_(ACTIVE)).group_by(_j.owner)
-        counts: dict[str, int] = dict(connection.execute(running).tuples().all())
+        counts: dict[str, int] = dict(connection.execute(running).all())
         limits = {quota.owner: quota for quota in quotas.read_all(connection)}
         names = {group.owner for group in groups}
         turns = self._turns.of(names | counts.keys())
