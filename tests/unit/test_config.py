@@ -127,3 +127,43 @@ def test_the_documented_names_of_access_count(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("MAX_LOGIN_ATTEMPTS", "many")
     with pytest.raises(UsageError, match="max_login_attempts"):
         config.load()
+
+
+def test_the_token_and_the_cache_of_hugging_faces_own_tools_are_where_they_put_them(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HOME", "HF_TOKEN", "HF_API_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("HUGGINGFACE_HUB_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(clean / "cache"))
+    (clean / "cache" / "huggingface").mkdir(parents=True)
+    (clean / "cache" / "huggingface" / "token").write_text("of-the-cache\n")
+    assert config.load().hub_token == "of-the-cache"
+    assert config.load().hub_cache == clean / "cache" / "huggingface" / "hub"
+    monkeypatch.setenv("HF_HOME", str(clean / "home"))
+    assert config.load().hub_token is None and config.load().hub_cache == clean / "home" / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(clean / "blobs"))
+    assert config.load().hub_cache == clean / "blobs"
+    (clean / "other").write_text("of-the-file")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(clean / "other"))
+    assert config.load().hub_token == "of-the-file"
+    monkeypatch.setenv("HF_TOKEN", "of-the-variable")
+    assert config.load().hub_token == "of-the-variable"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert config.load().offline
+
+
+def test_proxies_are_taken_from_the_usual_variables_and_their_passwords_stay_hidden(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    assert config.load().https_proxy is None
+    monkeypatch.setenv("all_proxy", "http://everything:1")
+    monkeypatch.setenv("https_proxy", "http://me:geheim@secure:2")
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8")
+    chosen = config.load()
+    assert chosen.http_proxy and chosen.http_proxy.get_secret_value() == "http://everything:1"
+    assert chosen.https_proxy and chosen.https_proxy.get_secret_value() == "http://me:geheim@secure:2"
+    assert chosen.no_proxy == "10.0.0.0/8" and "geheim" not in repr(chosen)

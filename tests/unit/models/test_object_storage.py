@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from comfyops.errors import DownloadError, GatedModelError, MissingExtraError, UntrustedSourceError, UsageError
 from comfyops.models import storage
@@ -165,6 +169,32 @@ def test_addresses_of_azure_and_google(monkeypatch: pytest.MonkeyPatch) -> None:
         "https://you.blob.core.windows.net/pub/a",
         "https://s3.eu-1.amazonaws.com/bk/a",
     ]
+
+
+def test_addresses_of_google_are_signed_with_the_accounts_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret = key.private_bytes(*form).decode()
+    account = {"type": "service_account", "private_key": secret, "private_key_id": "1", "client_email": "a@b.test"}
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+    bucket, name = buckets.parse("gs://weights").find("gs://weights/deep%20er/a.safetensors")
+    for method in ("GET", "HEAD"):
+        parts = urlsplit(bucket.address(method, name))  # type: ignore[arg-type]
+        assert (parts.hostname, parts.path) == ("storage.googleapis.com", "/weights/deep%20er/a.safetensors")
+        query, _, signature = parts.query.partition("&X-Goog-Signature=")
+        asked = "\n".join((method, parts.path, query, "host:storage.googleapis.com\n", "host", "UNSIGNED-PAYLOAD"))
+        said = {field: values[0] for field, values in parse_qs(query).items()}
+        scope = said["X-Goog-Credential"].partition("/")[2]
+        digest = hashlib.sha256(asked.encode()).hexdigest()
+        text = "\n".join(("GOOG4-RSA-SHA256", said["X-Goog-Date"], scope, digest))
+        key.public_key().verify(bytes.fromhex(signature), text.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+
+def test_offline_nothing_is_signed_and_nobody_asked(store: ObjectStore) -> None:
+    with pytest.raises(DownloadError, match="offline"):
+        describe(URL, dataclasses.replace(asking(store), offline=True))
+    assert not store.asked()
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from comfyops.errors import MissingFileError, UnknownModelError, UsageError
 from comfyops.models import importing, lists, user_catalog
 from comfyops.models.catalog import Catalog
 from comfyops.models.entry import ENDINGS, ModelEntry, parse, written
-from comfyops.models.sources import describe
 from comfyops.models.hashing import hash_file
+from comfyops.models.sources import describe
 
 Folder = Annotated[str | None, typer.Option("--folder", help="Only this folder, such as loras.")]
 
@@ -73,7 +73,9 @@ def search(
 
 
 def add(
-    url: Annotated[str, typer.Argument(help="Address of the file: Hugging Face, Civitai, https, or file:///...")],
+    url: Annotated[
+        str, typer.Argument(help="Address of the file: Hugging Face, Civitai, https, s3://, gs://, az://, file:///.")
+    ],
     folder: Annotated[str, typer.Option("--folder", help="Folder that it belongs in, such as loras.")],
     file: Annotated[str | None, typer.Option("--file", help="Name of the file; else the source's.")] = None,
     size: Annotated[int | None, typer.Option(min=0, help="Bytes that it must have.")] = None,

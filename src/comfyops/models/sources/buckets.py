@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -38,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{1,221}")
 _KEYS = {"s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bucket:
     """One bucket (in Azure a container), and how it is asked. Empty texts leave it to the environment."""
 
@@ -83,7 +84,7 @@ class Bucket:
             raise MissingExtraError(words, hint="pip install 'comfyops[stores]'") from error
         try:
             # Azure's signatures hold for both methods, and obstore makes none for HEAD.
-            return sign(self._store(), "GET" if self.scheme == "az" else method, key, SIGNED_FOR)
+            return sign(self._store, "GET" if self.scheme == "az" else method, key, SIGNED_FOR)
         except (BaseError, ValueError) as error:
             reason = str(error).partition("\n")[0][:300]
             hint = f"Set {self.credentials}, or name the bucket with ?anonymous where it is public."
@@ -91,7 +92,9 @@ class Bucket:
                 f"{self.url} cannot be asked: no signature could be made ({reason}).", hint=hint
             ) from error
 
+    @cached_property
     def _store(self) -> Any:
+        """Obstore's own, kept: a machine's role is then asked for once and not for each address."""
         from obstore.store import AzureStore, GCSStore, S3Store
 
         quick: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=10)}

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from comfyops.errors import DownloadError, GatedModelError
 from comfyops.models.sources.buckets import SCHEMES, Bucket
 from comfyops.models.sources.source import Remote
-from comfyops.models.sources.web import Answer, Web
+from comfyops.models.sources.web import Answer, Web, offline_error
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _METADATA = ("x-amz-meta-sha256", "x-goog-meta-sha256", "x-ms-meta-sha256")
@@ -36,6 +36,8 @@ class Objects:
         Raises UntrustedSourceError, MissingExtraError, GatedModelError, DownloadError.
         """
         bucket, key = web.buckets.find(url)
+        if web.offline:  # signing may ask for the machine's role
+            raise offline_error()
         head = bucket.address("HEAD", key)
         own = replace(web, trust=web.trust.also(head))
         answer = own.ask("HEAD", head, stay=True)
