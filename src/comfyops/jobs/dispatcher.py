@@ -31,6 +31,7 @@ from comfyops.jobs.queue import Queue
 from comfyops.jobs.retention import Keep
 from comfyops.jobs.run import Runner
 from comfyops.jobs.situation import Rules
+from comfyops.jobs.webhook_sender import Sender, SenderSettings
 
 logger = logging.getLogger("comfyops.jobs")
 
@@ -47,6 +48,7 @@ class DispatcherSettings:
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     rules: Rules = field(default_factory=Rules)
     keep: Keep = field(default_factory=Keep)
+    sender: SenderSettings = field(default_factory=SenderSettings)
 
 
 class Dispatcher:
@@ -65,6 +67,7 @@ class Dispatcher:
         self._clients = Clients(self._store, self.name, self._settings.client)
         self.prober = Prober(self._store, self._clients, self.name, self._settings.probe)
         self._placer = Placer(self._store, queue.fleet, self.name, self._settings.rules)
+        self._sender = Sender(self._store, self._settings.sender)
         self._runner = Runner(queue, self.name, self._clients)
         self._engine = Engine(queue.database, _beside(queue, ".runs"), self.name)
         self._living: tuple[str, ...] = (self.name,)
@@ -83,7 +86,15 @@ class Dispatcher:
             raise
         self._queue.node_types = self.prober.node_types
         self.failed = asyncio.get_running_loop().create_future()
-        loops = (self._beating, self._placing, self._probing, self._cancelling, self._tidying, self._scheduling)
+        loops = (
+            self._beating,
+            self._placing,
+            self._probing,
+            self._cancelling,
+            self._tidying,
+            self._scheduling,
+            self._delivering,
+        )
         self._tasks = [asyncio.create_task(self._keep(work), name=f"comfyops{work.__name__}") for work in loops]
         return self
 
@@ -210,6 +221,15 @@ class Dispatcher:
                 await self._runner.give_up(job, attempt)
         await self._store.write(retention.expire)
         await asyncio.sleep(self._settings.tidy)
+
+    async def _delivering(self) -> None:
+        """Send webhooks."""
+        with self._queue.hub.awake(hub.DELIVER) as woken:
+            while True:
+                woken.clear()
+                wait = await self._sender.send_due()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), wait)
 
     async def _scheduling(self) -> None:
         wait = await schedules.submit_due(self._queue)
