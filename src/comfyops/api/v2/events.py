@@ -35,6 +35,7 @@ class Stream:
         self._site = site
         self._status: tuple[str, int | None] | None = None
         self._value = 0.0
+        self._progress = b""
         self._attempt = job.attempt
         self._shown: set[str] = set()
         self._next = {"progress": 0.0, "preview": 0.0}
@@ -91,7 +92,7 @@ class Stream:
         except UnknownJobError:  # it was deleted meanwhile
             return []
         frames = [*self._snapshot(), *await self._outputs()]
-        position = await self._queue.place(self._job.id) if self._job.state is JobState.WAITING else None
+        position = await self._queue.place(self._job.id) + 1 if self._job.state is JobState.WAITING else None
         now = (views.status(self._job), position)
         if now != self._status:
             self._status = now
@@ -115,7 +116,11 @@ class Stream:
         if self._job.attempt != self._attempt:  # it begins anew, elsewhere
             self._attempt, self._value = self._job.attempt, 0.0
         self._value = max(self._value, now.value)
-        return [_frame("progress", {**now.model_dump(), "value": self._value})]
+        frame = _frame("progress", {**now.model_dump(), "value": self._value})
+        if frame == self._progress:
+            return []
+        self._progress = frame
+        return [frame]
 
 
 def _preview(event: JobEvent) -> dict[str, Any]:

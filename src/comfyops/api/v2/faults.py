@@ -24,6 +24,7 @@ from comfyops.errors import (
     QueueFullError,
     StorageError,
     UiFormatError,
+    UnknownAssetError,
     UnknownJobError,
     UsageError,
 )
@@ -47,6 +48,7 @@ class ApiError(Exception):
 # The first that fits counts.
 _KINDS: tuple[tuple[type[ComfyOpsError], int, str], ...] = (
     (UnknownJobError, 404, "not_found"),
+    (UnknownAssetError, 404, "not_found"),
     (DuplicateKeyError, 422, "idempotency_key_reuse"),
     (QueueFullError, 429, "queue_full"),
     (NoBackendError, 422, "no_backend"),

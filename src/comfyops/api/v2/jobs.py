@@ -63,6 +63,8 @@ class Jobs:
         return await self._shown(request, accepted.job)
 
     async def _submission(self, body: shapes.JobRequest, who: Principal, key: str | None = None) -> Submission:
+        if not body.workflow:
+            raise ApiError(422, "invalid_workflow", "The workflow is empty.")
         graph = await references.resolve(body.workflow, self._queue, who.id)
         await self._admit(graph, who)
         return Submission(
@@ -158,7 +160,7 @@ class Jobs:
 
     async def _shown(self, request: Request, job: Job) -> shapes.Job:
         outputs = await self._queue.outputs(job.id) if job.outputs_count or job.state.over else ()
-        position = await self._queue.place(job.id) if job.state is JobState.WAITING else None
+        position = await self._queue.place(job.id) + 1 if job.state is JobState.WAITING else None
         return views.job(job, outputs, position, self._site(request))
 
     def _site(self, request: Request) -> Site:
