@@ -1,1 +1,1 @@
-"""Pages for people: what runs, what is fetched, and the buttons for it."""
+"""Pages for people: plain files, served as they are; what they show comes from the API."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from comfyops import app as parts
 from comfyops.cli import logs
+from comfyops.cli.model_options import ModelsDir
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, emit, say
 from comfyops.cli.serve_launch import ComfyUIPath, Extra, Launch, LaunchWish, Python, launch_wish, launched
@@ -18,6 +20,7 @@ from comfyops.cli.serve_options import OpenListen, OpenMode, OpenOwner, OpenRole
 from comfyops.errors import UsageError
 
 if TYPE_CHECKING:
+    from comfyops.config import Settings
     from comfyops.deploy.keeping import Keeper
     from comfyops.gateway.serving import Listen
     from comfyops.gateway.settings import Classes, GatewaySettings
@@ -46,6 +49,9 @@ def serve(
         list[str] | None, typer.Option(help="Address or network of a proxy whose X-Forwarded headers count.")
     ] = None,
     query_token: Annotated[bool, typer.Option("--query-token", help="Take tokens as ?token= too.")] = False,
+    shared_userdata: Annotated[
+        bool, typer.Option("--shared-userdata", help="Saved workflows and settings are the server's, for all.")
+    ] = False,
     deny_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: nodes that a role may not use.")] = None,
     allow_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: the only nodes a role may use.")] = None,
     max_jobs: Annotated[int, typer.Option(min=1, help="Jobs of one owner, waiting and running.")] = 100,
@@ -56,6 +62,7 @@ def serve(
     open_owner: OpenOwner = "local",
     open_role: OpenRole = "artist",
     open_mode: OpenMode = "600",
+    models_dir: ModelsDir = None,
     page: Annotated[bool, typer.Option("--page", help="With the simulator: the official ComfyUI page.")] = False,
     launch: Launch = False,
     comfyui_path: ComfyUIPath = None,
@@ -72,7 +79,8 @@ def serve(
     from comfyops.gateway.settings import BackendAddress, GatewaySettings, Limits
     from comfyops.gateway.settings import backend as address
 
-    logs.protect(settings(), backend_token)
+    configured = settings(comfyui_path=comfyui_path, models_dir=models_dir, home=home)
+    logs.protect(configured, backend_token)
     if (certificate is None) != (key is None):
         raise UsageError("A certificate needs its key, and a key its certificate.")
     for file in (certificate, key):
@@ -93,46 +101,50 @@ def serve(
             origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
             proxies=Proxies.of(trust_proxy or []),
             query_token=query_token,
-            oidc=settings().oidc,
+            oidc=configured.oidc,
+            shared_userdata=shared_userdata,
             limits=Limits(jobs=max_jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout),
         )
 
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
         if wish is not None:
-            wait_for(_launched(chosen, wish, home, listen, as_json), _loop())
+            wait_for(_launched(chosen, wish, configured, listen, as_json), _loop())
         elif backend:
-            wait_for(_serve(chosen(), home, listen, as_json, simulated=False), _loop())
+            wait_for(_serve(chosen(), configured, listen, as_json, simulated=False), _loop())
         else:
-            wait_for(_simulated(chosen, home, listen, as_json, page=page), _loop())
+            wait_for(_simulated(chosen, configured, listen, as_json, page=page), _loop())
 
 
-async def _launched(chosen: Chosen, wish: LaunchWish, home: Path | None, listen: Listen, as_json: bool) -> None:
+async def _launched(chosen: Chosen, wish: LaunchWish, configured: Settings, listen: Listen, as_json: bool) -> None:
     async with launched(wish) as keeper:
-        await _serve(chosen(keeper.url, keeper), home, listen, as_json, simulated=False)
+        await _serve(chosen(keeper.url, keeper), configured, listen, as_json, simulated=False)
 
 
-async def _simulated(chosen: Chosen, home: Path | None, listen: Listen, as_json: bool, *, page: bool) -> None:
+async def _simulated(chosen: Chosen, configured: Settings, listen: Listen, as_json: bool, *, page: bool) -> None:
     from comfyops.simulator.server import Simulator
     from comfyops.simulator.settings import SimulatorSettings
 
     async with Simulator(SimulatorSettings(port=0, page=page)) as simulator:
         say("no --backend was given: this is a simulated ComfyUI, which draws nothing real")
-        await _serve(chosen(simulator.url), home, listen, as_json, simulated=True)
+        await _serve(chosen(simulator.url), configured, listen, as_json, simulated=True)
 
 
 async def _serve(
-    gateway: GatewaySettings, home: Path | None, listen: Listen, as_json: bool, *, simulated: bool
+    gateway: GatewaySettings, configured: Settings, listen: Listen, as_json: bool, *, simulated: bool
 ) -> None:
     from comfyops.gateway.serving import serving
 
-    configured = settings()
-    folder = (home or configured.home).expanduser()
-    async with serving(gateway, configured.auth, folder, listen) as served:
+    folder = configured.home.expanduser()
+    async with (
+        parts.ops_mounts(configured, gateway.backends) as mounts,
+        serving(gateway, configured.auth, folder, listen, mounts) as served,
+    ):
         backends = [item.url for item in gateway.backends]
         if as_json:
             data = {"url": served.url, "opened": served.opened, "backends": backends, "simulated": simulated}
             emit(Result("serve", data), as_json=True)
         say(f"gateway ready at {served.url}, before {', '.join(backends)} (stop it with Ctrl-C)")
+        say(f"operators see backends and models at {served.url}/ops")
         if listen.opened is not None:
             who = f"{listen.opened.owner!r} ({listen.opened.role})"
             say(f"open at {served.opened}: who reaches it needs no credential and acts as {who}")

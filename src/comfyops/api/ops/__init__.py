@@ -1,0 +1,1 @@
+"""How operators look after backends and models: JSON and events below /ops, behind the gateway's door."""
