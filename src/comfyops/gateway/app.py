@@ -21,6 +21,7 @@ from comfyops.gateway import browser, pages
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import DOOR, Door, Record
 from comfyops.gateway.exchange import ClientGoneError, Exchange, Receive, Scope, Send
+from comfyops.gateway.kept import Kept
 from comfyops.gateway.limits import Rates
 from comfyops.gateway.local import Local
 from comfyops.gateway.logs import pass_log, shows_log
@@ -33,6 +34,7 @@ from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.sockets import Relay, Sockets
 from comfyops.gateway.submitting import Submitting
 from comfyops.gateway.uploads import upload
+from comfyops.gateway.userdata import Userdata, serves
 
 log = logging.getLogger("comfyops.gateway")
 
@@ -51,7 +53,10 @@ class _Open(Protocol):
 
 
 class Gateway:
-    """The application. `start` and `stop` frame its life; in between it serves requests."""
+    """The application. `start` and `stop` frame its life; in between it serves requests.
+
+    `kept` is what pages keep for their owners; without it that is left to the server, which keeps it for all.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Gateway:
         owners: Owners,
         record: Record,
         mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
+        kept: Kept | None = None,
     ) -> None:
         self.settings = settings
         self.servers = [Server(address, settings.limits) for address in settings.backends]
@@ -70,6 +76,7 @@ class Gateway:
         self._door = Door(settings, authenticator)
         self._local = Local(settings, authenticator, record, self.servers)
         self._mounts = Mounts(mounts)
+        self._userdata = Userdata(kept) if kept is not None else None
         self._submitting = Submitting(settings, owners)
         self._rates = Rates(settings.limits.requests_per_second, settings.limits.requests_burst)
         self._holders: dict[_Open, Principal | None] = {}
@@ -81,7 +88,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for server in self.servers:
             if server.address.kept is not None:
-                server.address.kept.tell(functools.partial(self._note_launch, server.address.url))
+                server.address.kept.tell(functools.partial(self._note_launch, server))
         self._tasks = [loop.create_task(server.watch()) for server in self.servers]
         self._tasks.append(loop.create_task(self._watch_revocations()))
 
@@ -137,9 +144,12 @@ class Gateway:
             return
         await exchange.refuse(refused)
 
-    def _note_launch(self, url: str, status: str, why: str) -> None:
+    def _note_launch(self, server: Server, status: str, why: str) -> None:
         """A server that was started here has ended, or is started anew."""
+        url = server.address.url
         log.warning("the server at %s: %s: %s", url, status, why)
+        if status != "running":
+            server.state = "unreachable"  # the next look at it tells more
         self._record("server", None, address="", target=url, allowed=status != "given up", reason=f"{status}: {why}")
 
     def _note_refusal(self, exchange: Exchange, refused: RefusedError) -> None:
@@ -181,6 +191,9 @@ class Gateway:
             exchange.raw_path = exchange.raw_path.replace(_HISTORY_V2.encode(), b"/history/", 1)
         if exchange.method not in _QUIET:
             self._note(exchange, allowed=True, reason="")
+        if self._userdata is not None and serves(exchange.path):
+            await self._userdata.serve(exchange, principal)
+            return
         if exchange.method == "POST" and exchange.path == "/prompt":
             await self._submitting.submit(exchange, principal, server)
             return

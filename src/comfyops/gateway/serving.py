@@ -14,6 +14,8 @@ from comfyops.auth.authenticator import Authenticator
 from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
 from comfyops.gateway.app import Gateway
+from comfyops.gateway.kept import FILE as KEPT
+from comfyops.gateway.kept import Kept
 from comfyops.gateway.listener import listening, opened_listening
 from comfyops.gateway.managing import app as managing
 from comfyops.gateway.mounts import ASGIApp
@@ -60,26 +62,51 @@ async def serving(
     Raises StorageError, AccountError, MissingExtraError, PortInUseError and UsageError.
     """
     async with AsyncExitStack() as stack:
-        store = Store.at_home(home)
-        stack.callback(store.close)
-        if settings.oidc is not None:
-            check_oidc(settings.oidc, store)
-        kept = AuditStore.at_home(home)
-        stack.callback(kept.close)
-        audit = AuditLog(kept)
-        stack.callback(audit.close)
-        authenticator = Authenticator(store, auth)
-        stack.callback(authenticator.close)
-        owners = Owners(home.expanduser() / OWNERS)
-        stack.callback(owners.close)
-        every = {**managing.mounts(store, audit, kept, auth), **mounts}
-        gateway = Gateway(settings, authenticator, owners, audit.record, every)
+        records = _opened(stack, settings, auth, home.expanduser())
+        gateway = records.gateway(settings, auth, mounts)
         files = (str(file) if file else None for file in (listen.certificate, listen.key))
         certificate, key = files
         own = listening(gateway, listen.host, listen.port, certificate=certificate, key=key)
         url = await stack.enter_async_context(own)
         opened = None
         if (where := listen.opened) is not None:
-            door = OpenDoor(settings, authenticator, authenticator.standing(where.owner, where.role))
+            standing = records.authenticator.standing(where.owner, where.role)
+            door = OpenDoor(settings, records.authenticator, standing)
             opened = await stack.enter_async_context(opened_listening(through(door, gateway), where))
         yield Served(url, opened)
+
+
+@dataclass(frozen=True)
+class _Records:
+    """Everything that is kept on disk."""
+
+    store: Store
+    audited: AuditStore
+    audit: AuditLog
+    authenticator: Authenticator
+    owners: Owners
+    kept: Kept | None
+
+    def gateway(self, settings: GatewaySettings, auth: AuthSettings, mounts: Mapping[str, ASGIApp]) -> Gateway:
+        """The application that works on it."""
+        every = {**managing.mounts(self.store, self.audit, self.audited, auth), **mounts}
+        return Gateway(settings, self.authenticator, self.owners, self.audit.record, every, self.kept)
+
+
+def _opened(stack: AsyncExitStack, settings: GatewaySettings, auth: AuthSettings, home: Path) -> _Records:
+    store = Store.at_home(home)
+    stack.callback(store.close)
+    if settings.oidc is not None:
+        check_oidc(settings.oidc, store)
+    audited = AuditStore.at_home(home)
+    stack.callback(audited.close)
+    audit = AuditLog(audited)
+    stack.callback(audit.close)
+    authenticator = Authenticator(store, auth)
+    stack.callback(authenticator.close)
+    owners = Owners(home / OWNERS)
+    stack.callback(owners.close)
+    kept = None if settings.shared_userdata else Kept(home / KEPT)
+    if kept is not None:
+        stack.callback(kept.close)
+    return _Records(store, audited, audit, authenticator, owners, kept)

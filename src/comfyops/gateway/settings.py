@@ -84,7 +84,8 @@ class GatewaySettings:
 
     `origins` are pages of other hosts that may call it from a browser. `proxies` are addresses whose X-Forwarded-*
     headers count. `classes` holds rules by role. `query_token` lets clients send their token as `?token=`.
-    `oidc` is who else vouches for people.
+    `oidc` is who else vouches for people. With `shared_userdata` workflows and settings that the page saves are the
+    server's, for all who may read them, else each owner has their own here.
     """
 
     backends: tuple[BackendAddress, ...]
@@ -95,6 +96,7 @@ class GatewaySettings:
     proxies: Container[str] = frozenset()
     query_token: bool = False
     oidc: OidcSettings | None = None
+    shared_userdata: bool = False
 
     @property
     def provider(self) -> str:

@@ -21,6 +21,7 @@ from comfyops.auth.records import Token
 from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
 from comfyops.gateway.app import Gateway
+from comfyops.gateway.kept import Kept
 from comfyops.gateway.listener import listening
 from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.owners import Owners
@@ -134,7 +135,8 @@ async def gateway_to(
     store, ledger = Store.at_home(folder), Ledger()
     settings = auth() if auth else AuthSettings(bcrypt_rounds=ROUNDS)
     authenticator, owners = Authenticator(store, settings), Owners(folder / "gateway.db")
-    gateway = Gateway(GatewaySettings(backends, **options), authenticator, owners, ledger, mounts)
+    kept = None if options.get("shared_userdata") else Kept(folder / "userdata.db")
+    gateway = Gateway(GatewaySettings(backends, **options), authenticator, owners, ledger, mounts, kept)
     try:
         async with listening(gateway, "127.0.0.1", 0) as url:
             yield url, gateway, store, ledger
@@ -142,6 +144,8 @@ async def gateway_to(
         authenticator.close()
         owners.close()
         store.close()
+        if kept is not None:
+            kept.close()
 
 
 async def finished(home: House, token: str, job: str) -> dict[str, Any]:
