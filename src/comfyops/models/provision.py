@@ -114,9 +114,15 @@ class Provision:
         known = {key: item.entry for key, item in answers.items()}
         return plan.planned(findings, targets, known, blocked, force=force)
 
-    def fetch(self, items: Sequence[Item], on_progress: Listener | None = None) -> tuple[Outcome, ...]:
+    def fetch(
+        self,
+        items: Sequence[Item],
+        on_progress: Listener | None = None,
+        on_ready: Callable[[Transfers], None] | None = None,
+    ) -> tuple[Outcome, ...]:
         """Have every file of a plan in its place; outcomes come in the plan's order, nothing is raised for one file.
 
+        `on_ready` gets what steers the transfers, when they begin; their names are the models' ids.
         Raises NotWritableError, DiskFullError, StorageError where the whole cannot be done.
         """
         if items:
@@ -132,7 +138,7 @@ class Provision:
             else:
                 done[item.entry.id] = _failed(item, offline_error())
         by_name = {item.entry.id: item for item in rest}
-        transfers = Transfers(replace(self.transfer, locate=self._located))
+        transfers = Transfers(replace(self.transfer, locate=self._located), on_ready)
         for result in transfers.run(requests, on_progress) if requests else ():
             done[result.request.name] = self._outcome(by_name[result.request.name], result)
         self.stamps.save()

@@ -20,8 +20,8 @@ from comfyops.models.transfer.request import MIB
 
 SAVE_EVERY = 0.4  # seconds; what a killed process has to fetch again
 _SYNC_EVERY = 10.0  # seconds, and
-_SYNC_BYTES = 256 * MIB  # what a power cut costs; but not more often than once in
-_SYNC_PAUSE = 1.0  # seconds
+_SYNC_BYTES = 64 * MIB  # what a power cut costs; but not more often than once in
+_SYNC_PAUSE = 0.25  # seconds
 _LONGEST_NAME = 180
 
 

@@ -16,7 +16,7 @@ from comfyops.models.transfer.request import MIB
 
 Range = tuple[int, int]
 
-SHORTEST = 8 * MIB
+SHORTEST = 4 * MIB
 LONGEST = 64 * MIB
 UNBOUNDED = 1 << 62
 """The size of a file whose end is not known before it comes."""
