@@ -112,9 +112,9 @@ def take_key(tx: Tx, owner: str, key: str, request_hash: str, **values: str) -> 
     Raises DuplicateKeyError where it stands for another.
     """
     row = {"owner": owner, "key": key, "request_hash": request_hash, "created_at": tx.now, **values}
-    if tx.execute(upsert(tx, schema.idempotency, row, [], {})).rowcount:
-        return None
     k = schema.idempotency.c
+    if tx.execute(upsert(tx, schema.idempotency, row, [], {}).returning(k.key)).first() is not None:
+        return None
     found: Row[Any] = tx.execute(select(schema.idempotency).where(k.owner == owner, k.key == key)).one()
     if found.request_hash != request_hash:
         raise DuplicateKeyError(f"The idempotency key {key[:80]!r} was used for another request.", job=found.job)
