@@ -17,6 +17,7 @@ _CSP = (
 _FILES = {
     "/ops": ("ops.html", "text/html; charset=utf-8"),
     "/ops/static/ops.css": ("ops.css", "text/css; charset=utf-8"),
+    "/ops/static/icon.svg": ("icon.svg", "image/svg+xml"),
     "/ops/static/ops.js": ("ops.js", "text/javascript; charset=utf-8"),
     "/ops/static/words.js": ("words.js", "text/javascript; charset=utf-8"),
 }
