@@ -216,7 +216,9 @@ class JobOutput:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs a list has: empty fields do not restrict. Newest first unless `oldest_first`."""
+    """Which jobs a list has: empty fields do not restrict. Newest first unless `oldest_first`; without their graphs
+    unless `with_graphs`. `offset` are jobs left out at the beginning.
+    """
 
     owner: str | None = None
     states: tuple[JobState, ...] = ()
@@ -224,9 +226,12 @@ class Filter:
     backend: str | None = None
     tags: tuple[str, ...] = ()
     name: str | None = None
+    client_id: str | None = None
     ids: tuple[str, ...] = ()
     limit: int = 50
+    offset: int = 0
     oldest_first: bool = False
+    with_graphs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from comfyops.jobs.quotas import Quotas
 from comfyops.jobs.store import Store
 from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.thumbnails import Thumbnails
+from comfyops.jobs.uploads import Uploads
 from comfyops.workflows.node_types import NodeTypes
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Queue:
         self.files = Files(self.folder)
         self.thumbnails = Thumbnails(self.folder / "thumbnails", self.files)
         self.assets = AssetRecords(self.store)
+        self.uploads = Uploads(self.store)
         self.fleet = Fleet(self.store)
         self.quotas = Quotas(self.store)
         self.node_types: Callable[[], NodeTypes | None] = lambda: None
@@ -209,6 +211,10 @@ class Queue:
     async def outputs(self, job: str, owner: str | None = None) -> tuple[JobOutput, ...]:
         """The outputs of a job so far; of a failed one what its nodes made before. Raises UnknownJobError."""
         return await self._of(reading.read_outputs, job, owner)
+
+    async def outputs_of(self, jobs: Sequence[str]) -> dict[str, tuple[JobOutput, ...]]:
+        """The outputs of several jobs so far."""
+        return await self.store.read(lambda connection: reading.read_outputs_of(connection, jobs))
 
     async def place(self, job: str, owner: str | None = None) -> int:
         """How many waiting jobs go before this one. Raises UnknownJobError."""

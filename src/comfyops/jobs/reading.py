@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
@@ -34,7 +35,8 @@ MAX_PAGE = 1000
 def read_page(connection: Connection, which: Filter, cursor: str | None) -> Page:
     """One page of a list. Raises UsageError for a cursor that is none."""
     limit = max(1, min(which.limit, MAX_PAGE))
-    statement = rows.listed().where(*_conditions(which)).limit(limit + 1)
+    listed = rows.whole() if which.with_graphs else rows.listed()
+    statement = listed.where(*_conditions(which)).limit(limit + 1).offset(which.offset)
     order = _j.number.asc() if which.oldest_first else _j.number.desc()
     if cursor is not None:
         after = _number(cursor)
@@ -45,7 +47,8 @@ def read_page(connection: Connection, which: Filter, cursor: str | None) -> Page
 
 
 def _conditions(which: Filter) -> list[Any]:
-    equal = {"owner": which.owner, "batch": which.batch, "backend": which.backend, "name": which.name}
+    wanted = ("owner", "batch", "backend", "name", "client_id")
+    equal = {name: getattr(which, name) for name in wanted}
     conditions = [_j[name] == value for name, value in equal.items() if value is not None]
     if which.states:
         conditions.append(_j.state.in_(which.states))
@@ -79,10 +82,21 @@ def read_events(connection: Connection, job: str, after: int) -> list[JobEvent]:
 
 def read_outputs(connection: Connection, job: str) -> tuple[JobOutput, ...]:
     """The outputs of a job, in order."""
+    return tuple(rows.output(row) for row in connection.execute(_outputs().where(schema.outputs.c.job == job)))
+
+
+def read_outputs_of(connection: Connection, jobs: Sequence[str]) -> dict[str, tuple[JobOutput, ...]]:
+    """The outputs of several jobs."""
+    found: dict[str, list[JobOutput]] = {job: [] for job in jobs}
+    for row in connection.execute(_outputs().where(schema.outputs.c.job.in_(jobs))):
+        found[row.job].append(rows.output(row))
+    return {job: tuple(outputs) for job, outputs in found.items()}
+
+
+def _outputs() -> Any:
     o, a = schema.outputs.c, schema.assets.c
     columns: list[Any] = [*o, a.sha256]
-    statement = select(*columns).outerjoin(schema.assets, a.hash == o.hash).where(o.job == job).order_by(o.index)
-    return tuple(rows.output(row) for row in connection.execute(statement))
+    return select(*columns).outerjoin(schema.assets, a.hash == o.hash).order_by(o.job, o.index)
 
 
 def read_attempts(connection: Connection, job: str) -> tuple[Attempt, ...]:

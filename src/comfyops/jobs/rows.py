@@ -24,6 +24,11 @@ def listed() -> Any:
     return _LISTED
 
 
+def whole() -> Any:
+    """The statement for jobs with their graphs."""
+    return _WHOLE
+
+
 def read_job(connection: Connection, job_id: str, owner: str | None = None) -> Job:
     """A job with its graph. Raises UnknownJobError, also for somebody else's."""
     row = connection.execute(_WHOLE.where(_j.id == job_id)).one_or_none()
