@@ -122,7 +122,7 @@ def test_one_that_does_not_start_ends_the_command(folder: Path) -> None:
 
 
 def test_options_that_make_no_sense_are_told(folder: Path) -> None:
-    comfyops("serve", "--comfyui-path", "x", "--home", folder).failed_with("usage", "--launch", exit_code=2)
+    comfyops("serve", "--python", "x", "--home", folder).failed_with("usage", "--launch", exit_code=2)
     comfyops("serve", "--home", folder, "--", "--lowvram").failed_with("usage", "--launch", exit_code=2)
     comfyops("serve", "--launch", "--comfyui-path", "x", "--home", folder).failed_with("file_missing", "x is no folder")
     options = ("serve", "--launch", "--comfyui-path", folder / "ComfyUI", "--home", folder, "--", "--port", "1")

@@ -22,7 +22,7 @@ Launch = Annotated[
     bool, typer.Option("--launch", help="Start the ComfyUI of this machine behind it, and again when it dies.")
 ]
 ComfyUIPath = Annotated[
-    str | None, typer.Option("--comfyui-path", help="With --launch: folder of ComfyUI, else COMFYOPS_COMFYUI_PATH.")
+    str | None, typer.Option("--comfyui-path", help="Folder of ComfyUI, else COMFYOPS_COMFYUI_PATH.")
 ]
 Python = Annotated[
     Path | None, typer.Option("--python", help="With --launch: Python to run ComfyUI with, if not its own.")
@@ -46,7 +46,7 @@ def launch_wish(
     """What the options ask for, None where nothing is to be started. Raises UsageError."""
     if launch:
         return LaunchWish(comfyui_path, python, tuple(extra or ()), quiet)
-    if comfyui_path or python or extra:
+    if python or extra:
         raise UsageError("These options need --launch.", hint="Give --launch to start ComfyUI behind the gateway.")
     return None
 

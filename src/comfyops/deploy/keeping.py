@@ -73,7 +73,7 @@ class Keeper:
                 async with running(self._plan, environment, on_line=on_line, start_seconds=start_seconds) as comfyui:
                     self._dead.clear()
                     self.current = comfyui
-                    self._change("running", f"ComfyUI {comfyui.version} answers.")
+                    self._change("running", " ".join(f"ComfyUI {comfyui.version} answers.".split()))
                     if not first.done():
                         first.set_result(comfyui)
                     why = await self._end(comfyui)

@@ -27,6 +27,7 @@ START_SECONDS = 600.0
 STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.2
 _ANSWER = aiohttp.ClientTimeout(total=5)
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
 
 
@@ -109,7 +110,7 @@ async def answering(plan: LaunchPlan, process: Process, seconds: float) -> str:
             if process.exit_code is not None:
                 await asyncio.sleep(_POLL_SECONDS)  # its last words are still being read
                 raise ended(process, plan.log, "ended before it answered")
-            version = await _version(session, plan.spec.url)
+            version = await _version(session, plan.spec.url, ours=True)
             if version is not None:
                 return version
             if time.monotonic() > deadline:
@@ -172,10 +173,15 @@ async def _taken(spec: LaunchSpec, error: OSError) -> PortInUseError:
     return PortInUseError(f"Port {spec.port} is in use by {who}.", hint=hint, port=spec.port, version=version)
 
 
-async def _version(session: aiohttp.ClientSession, url: str) -> str | None:
-    """The version of the ComfyUI that answers here ("" = it does not say), None where none does."""
+async def _version(session: aiohttp.ClientSession, url: str, *, ours: bool = False) -> str | None:
+    """The version of the ComfyUI that answers here ("" = it does not say), None where none does.
+
+    One that is `ours` answers too where it only asks for a login, as with the pack ComfyUI-Login.
+    """
     try:
         async with session.get(f"{url}/system_stats", ssl=False) as answer:
+            if ours and answer.status == 401:
+                return ""
             stats: Any = await answer.json(content_type=None) if answer.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
         return None
@@ -184,7 +190,7 @@ async def _version(session: aiohttp.ClientSession, url: str) -> str | None:
 
 
 def _tail(process: Process) -> list[str]:
-    return list(process.last_lines[-20:])
+    return [_COLOURS.sub("", line) for line in process.last_lines[-20:]]
 
 
 def _why(error: OSError) -> str:
