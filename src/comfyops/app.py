@@ -340,7 +340,10 @@ async def ops_mounts(settings: Settings, backends: Sequence[BackendAddress]) -> 
         shelf = None
     api = ops.build(asked, shelf)
     try:
-        yield {"/ops": pages.page(), **dict.fromkeys(("/ops/backends", "/ops/models", "/ops/openapi.json"), api)}
+        yield {
+            "/ops": pages.page(),
+            **dict.fromkeys(("/ops/backends", "/ops/models", "/ops/openapi.json", "/metrics"), api),
+        }
     finally:
         if shelf is not None:
             await asyncio.to_thread(shelf.downloads.close)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from comfyops.models.check import Finding, State
 from comfyops.support.files import write_text
+from comfyops.support.prometheus import Family, sample, text
 
 
 def figures(findings: Sequence[Finding], now: float | None = None, verified: float | None = None) -> str:
@@ -17,28 +18,26 @@ def figures(findings: Sequence[Finding], now: float | None = None, verified: flo
     `verified` is when every byte was read last, in seconds since 1970.
     """
     counted = Counter(item.state for item in findings if item.required or item.state is not State.MISSING)
-    bad = [item for item in findings if item.bad]
-    lines = [
-        "# HELP comfyops_models Models by state, as of the last check.",
-        "# TYPE comfyops_models gauge",
-        *(f'comfyops_models{{state="{state.value}"}} {counted[state]}' for state in State),
-        "# HELP comfyops_model_problem A model that is missing or not what it should be.",
-        "# TYPE comfyops_model_problem gauge",
-        *(f'comfyops_model_problem{{model="{_label(item.entry.id)}",state="{item.state.value}"}} 1' for item in bad),
-        "# HELP comfyops_models_bytes Bytes of the models that are there.",
-        "# TYPE comfyops_models_bytes gauge",
-        f"comfyops_models_bytes {sum(item.size or 0 for item in findings)}",
-        "# HELP comfyops_models_checked_seconds Time of the last check, in seconds since 1970.",
-        "# TYPE comfyops_models_checked_seconds gauge",
-        f"comfyops_models_checked_seconds {time.time() if now is None else now:.0f}",
+    bad = [sample(1, model=item.entry.id, state=item.state.value) for item in findings if item.bad]
+    checked = round(time.time() if now is None else now)
+    families = [
+        Family(
+            "comfyops_models",
+            "Models by state, as of the last check.",
+            [sample(counted[state], state=state.value) for state in State],
+        ),
+        Family("comfyops_model_problem", "A model that is missing or not what it should be.", bad),
+        Family(
+            "comfyops_models_bytes",
+            "Bytes of the models that are there.",
+            [sample(sum(item.size or 0 for item in findings))],
+        ),
+        Family("comfyops_models_checked_seconds", "Time of the last check, in seconds since 1970.", [sample(checked)]),
     ]
     if verified is not None:
-        lines += [
-            "# HELP comfyops_models_verified_seconds Time when every byte was read last, in seconds since 1970.",
-            "# TYPE comfyops_models_verified_seconds gauge",
-            f"comfyops_models_verified_seconds {verified:.0f}",
-        ]
-    return "\n".join(lines) + "\n"
+        words = "Time when every byte was read last, in seconds since 1970."
+        families.append(Family("comfyops_models_verified_seconds", words, [sample(round(verified))]))
+    return text(families)
 
 
 def write(findings: Sequence[Finding], file: Path, now: float | None = None, verified: float | None = None) -> None:
@@ -47,7 +46,3 @@ def write(findings: Sequence[Finding], file: Path, now: float | None = None, ver
     Raises StorageError.
     """
     write_text(file, figures(findings, now, verified))
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

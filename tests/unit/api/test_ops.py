@@ -12,13 +12,19 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from comfyops import app as parts
+from comfyops import config
 from comfyops.api.ops.backends import Backends, Target
 from comfyops.errors import UnknownBackendError
+from comfyops.gateway.settings import BackendAddress
+from comfyops.models.catalog import Choice
 from comfyops.simulator import Simulator, SimulatorSettings
 from comfyops.testing.model_hub import Faults
 from tests.fake_comfyui import free_port
-from tests.unit.api.operations import FILES, SIZE, operations
+from tests.unit.api.operations import FILES, SIZE, operations, own_catalog
 from tests.unit.gateway.house import House
+from tests.unit.models.test_manager import Server, running
+from tests.unit.models.test_rounds import samples
 from tests.unit.support.test_webhooks import receiver
 
 SLOW = Faults(throttle=50_000)
@@ -174,6 +180,33 @@ async def test_without_a_manager_that_is_said(tmp_path: Path) -> None:
         status, data = await home.ask("POST", "/ops/models/manager", token, json={**MINE, "server": "http://evil"})
         assert (status, data["error"]["code"]) == (400, "usage")
         assert (await home.ask("GET", "/ops/models/manager", token))[1] == {"errand": None}
+
+
+async def test_comfyui_manager_fetches_where_a_backend_has_it(tmp_path: Path) -> None:
+    own_catalog(tmp_path / "home")
+    machine = Server("/v2")
+    with running(machine) as (url, _):
+        settings = config.override(config.load(), home=tmp_path / "home", models_dir=tmp_path)
+        shelf = parts.model_shelf(settings, [BackendAddress(url)])
+        shelf.by_manager(Choice(models=("loras/a.safetensors",)), url)
+        async with asyncio.timeout(20):
+            while (found := shelf.errand()) is None or found.running:  # noqa: ASYNC110 (a thread's end)
+                await asyncio.sleep(0.05)
+        shelf.downloads.close()
+    assert found.error is None and found.outcomes == ({"model": "loras/a.safetensors", "there": True, "why": ""},)
+
+
+async def test_figures_of_backends_downloads_and_models_are_told(tmp_path: Path) -> None:
+    async with operations(tmp_path) as (home, _):
+        assert (await home.ask("GET", "/metrics"))[0] == 401
+        status, text = await home.ask("GET", "/metrics", home.token("prometheus", "operator"))
+        found = samples(text)
+        url = ("backend", home.backend)
+        assert status == 200 and found["comfyops_backend_up", (url,)] == 1
+        assert found["comfyops_backend_runs", (url, ("state", "waiting"))] == 0
+        assert found["comfyops_backend_vram_bytes", (url, ("device", "0"), ("kind", "total"))] > 0
+        assert found["comfyops_downloads", (("status", "failed"),)] == 0
+        assert found["comfyops_models", (("state", "missing"),)] > 0
 
 
 @pytest.mark.parametrize(

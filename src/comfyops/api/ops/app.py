@@ -1,4 +1,4 @@
-"""The application below /ops, to be mounted behind the gateway's door."""
+"""The application below /ops, and /metrics, to be mounted behind the gateway's door."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHttpError
 
 from comfyops import __version__
-from comfyops.api.ops import backends, models
+from comfyops.api.ops import backends, metrics, models
 from comfyops.api.ops.backends import Backends
 from comfyops.api.ops.shelf import Shelf
 from comfyops.auth import scopes
@@ -62,6 +62,7 @@ def build(asked: Backends, shelf: Shelf | None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(AnyHttpError, _http)
     app.include_router(backends.router(asked))
+    app.include_router(metrics.router(asked, shelf))
     if shelf is not None:
         app.include_router(models.router(shelf))
     else:
