@@ -9,46 +9,64 @@ from sqlalchemy import select, update
 from comfyops.jobs import endings, hub, schema
 from comfyops.jobs.fleet import BackendState
 from comfyops.jobs.job import Job
+from comfyops.jobs.retry import Cause
 from comfyops.jobs.store import Tx, upsert
+from comfyops.jobs.verdicts import bad_end
 
 BAD_IN_A_ROW = 3
-"""Attempts in a row that end badly, after which a backend is quarantined."""
+"""Jobs in a row of which a backend is to blame, after which it is quarantined."""
 
 _WEIGHT = 0.3  # of the newest time in a mean of times
 
-_b, _t = schema.backends.c, schema.timings.c
+_a, _b, _t = schema.attempts.c, schema.backends.c, schema.timings.c
 
 
 def backend_after(tx: Tx, job: Job, end: endings.End) -> None:
     """Note what an attempt told of its backend."""
     kind, code = end["kind"], end.get("error", {}).get("code", "")
+    backend = job.backend or ""
     if kind == "done":
         _note_time(tx, job, end)
         if job.model_set and not _was_loaded(tx, job):
-            _set(tx, job, loaded=job.model_set, loaded_since=job.bound_at or tx.now)
-        _set(tx, job, failures=0, last_seen=tx.now)
+            _set(tx, backend, loaded=job.model_set, loaded_since=job.bound_at or tx.now)
+        _set(tx, backend, failures=0, last_seen=tx.now)
+        _blame(tx, job)
     elif code == "backend_stalled":
-        _state(tx, job, BackendState.QUARANTINED, "It takes jobs and does not run them.")
+        _state(tx, backend, BackendState.QUARANTINED, "It takes jobs and does not run them.")
     elif code == "backend_unreachable":
-        _state(tx, job, BackendState.DOWN, end["error"]["message"])
-    elif kind in ("lost", "failed"):
-        _set(tx, job, loaded="", loaded_since=0.0, failures=_b.failures + 1)
-        if _failures(tx, job) >= BAD_IN_A_ROW:
-            _state(tx, job, BackendState.QUARANTINED, f"The last {BAD_IN_A_ROW} jobs failed there.")
+        _state(tx, backend, BackendState.DOWN, end["error"]["message"])
+    elif kind == "lost":
+        _set(tx, backend, loaded="", loaded_since=0.0)
+        _count(tx, backend, "lost")
+    elif kind == "failed" and bad_end(end, backend).cause is Cause.MEMORY:
+        _set(tx, backend, loaded="", loaded_since=0.0)
 
 
-def _failures(tx: Tx, job: Job) -> int:
-    return int(tx.execute(select(_b.failures).where(_b.id == job.backend)).scalar() or 0)
+def _blame(tx: Tx, job: Job) -> None:
+    """Count a job that ran here against the backends where its nodes failed: it was not the job's fault.
+
+    A failure alone says nothing, else whoever submits broken graphs would have every backend put aside.
+    """
+    failed = select(_a.backend).where(_a.job == job.id, _a.outcome == "failed", _a.backend != job.backend)
+    for backend in set(tx.execute(failed).scalars()):
+        _count(tx, backend, "failed here and ran elsewhere")
 
 
-def _set(tx: Tx, job: Job, **values: Any) -> None:
-    tx.execute(update(schema.backends).where(_b.id == job.backend).values(**values))
+def _count(tx: Tx, backend: str, words: str) -> None:
+    _set(tx, backend, failures=_b.failures + 1)
+    failures = tx.execute(select(_b.failures).where(_b.id == backend)).scalar() or 0
+    if failures >= BAD_IN_A_ROW:
+        _state(tx, backend, BackendState.QUARANTINED, f"{failures} jobs in a row were {words}.")
 
 
-def _state(tx: Tx, job: Job, state: BackendState, reason: str) -> None:
+def _set(tx: Tx, backend: str, **values: Any) -> None:
+    tx.execute(update(schema.backends).where(_b.id == backend).values(**values))
+
+
+def _state(tx: Tx, backend: str, state: BackendState, reason: str) -> None:
     """Change the state of a backend that no operator has put aside."""
     own = (BackendState.NEW, BackendState.UP, BackendState.DOWN)
-    statement = update(schema.backends).where(_b.id == job.backend, _b.state.in_(own))
+    statement = update(schema.backends).where(_b.id == backend, _b.state.in_(own))
     tx.execute(statement.values(state=state, reason=reason[:500], loaded="", loaded_since=0.0, probe_at=tx.now))
     tx.wakes.add(hub.PROBE)
 

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,11 +40,13 @@ logger = logging.getLogger("comfyops.jobs")
 @dataclass(frozen=True, slots=True)
 class DispatcherSettings:
     """Times in seconds. `lease`: without a beat for so long, a dispatcher counts as dead. `look`: between looks for
-    work of which nobody told. `tidy`: between looks for runs that fell out of hands."""
+    work of which nobody told. `tidy`: between looks for runs that fell out of hands. `sweep`: between looks for what is
+    kept no longer."""
 
     lease: float = 15.0
     look: float = 1.0
     tidy: float = 5.0
+    sweep: float = 600.0
     client: ClientSettings = field(default_factory=ClientSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     rules: Rules = field(default_factory=Rules)
@@ -73,6 +76,7 @@ class Dispatcher:
         self._living: tuple[str, ...] = (self.name,)
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._sweep_at = 0.0
         self.failed: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Dispatcher:
@@ -102,6 +106,7 @@ class Dispatcher:
         """Take the name; one that this process had before it died is free once its lease has run out."""
         if self._lock is not None:  # whoever is in the table is dead, since the lock was free
             await self._store.write(lambda tx: tx.execute(schema.dispatchers.delete()))
+        await self._store.set_clock()
         seen = await self._store.write(self._leases.enter)
         while seen is not None:
             await asyncio.sleep(self._settings.lease / 8)
@@ -145,6 +150,7 @@ class Dispatcher:
                 pause = min(pause * 2, 5.0)
 
     async def _beating(self) -> None:
+        await self._store.set_clock()
         beat = await self._store.write(self._leases.beat)
         if beat.lost:
             raise DispatcherTakenError(f"Another process took the name {self.name!r}.", name=self.name)
@@ -233,8 +239,10 @@ class Dispatcher:
 
     async def _scheduling(self) -> None:
         wait = await schedules.submit_due(self._queue)
-        removed = await retention.sweep(self._queue, self._settings.keep)
-        await self._engine.forget(removed)
+        if time.monotonic() >= self._sweep_at:
+            removed = await retention.sweep(self._queue, self._settings.keep)
+            await self._engine.forget(removed)
+            self._sweep_at = time.monotonic() + (0.0 if removed else self._settings.sweep)
         await asyncio.sleep(min(wait, 30.0))
 
 

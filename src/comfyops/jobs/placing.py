@@ -14,7 +14,7 @@ from comfyops.jobs.job import ACTIVE, Job, JobState
 from comfyops.jobs.needs import Needs
 from comfyops.jobs.offers import Fits
 from comfyops.jobs.placement import place
-from comfyops.jobs.situation import Busy, Decision, Group, Owner, Placement, Rules, Situation, Standing
+from comfyops.jobs.situation import Busy, Decision, Group, Owner, Rules, Situation, Standing
 from comfyops.jobs.store import Store
 from comfyops.jobs.turns import Turns
 
@@ -35,7 +35,6 @@ class Placer:
         self._turns = Turns()
         self._needs: dict[str, Needs] = {}
         self._served: dict[tuple[str, int, str], float] = {}
-        self.refused: dict[tuple[str, int, str], str] = {}
 
     async def round(self) -> list[Job]:
         """Decide and bind once; the jobs that were bound. Empty = there is nothing to place now."""
@@ -43,7 +42,6 @@ class Placer:
         if situation is None:
             return []
         placement = place(situation, self._fits)
-        self._remember(placement)
         if not placement.decisions:
             return []
         bound = await self._store.write(lambda tx: [self._bind(tx, item) for item in placement.decisions])
@@ -62,11 +60,6 @@ class Placer:
         self._served[group.owner, group.priority, group.needs.key] = situation.now
         weight = situation.owners.get(group.owner, Owner()).weight
         self._turns.charge(group.owner, group.run, weight)
-
-    def _remember(self, placement: Placement) -> None:
-        self.refused = {
-            (item.group.owner, item.group.priority, item.group.needs.key): item.reason for item in placement.waiting
-        }
 
     def _situation(self, connection: Connection) -> Situation | None:
         standings = self._standings(connection)

@@ -89,6 +89,7 @@ class Queue:
         if not self.store.is_sqlite and self._listener is None:
             listener = listening.listen(self.store.engine.url, self.store.origin, self.hub)
             self._listener = asyncio.create_task(listener, name="comfyops-listen")
+        await self.store.set_clock()
         return self
 
     async def __aexit__(
@@ -194,8 +195,12 @@ class Queue:
 
         Raises UnknownJobError, WaitTimeoutError where its run does not stop within `timeout` seconds.
         """
-        found = await self.store.write(lambda tx: changes.cancel(tx, job, owner))
+        found = await self.request_cancel(job, owner)
         return found if found.state.over else await self.wait(job, owner, timeout)
+
+    async def request_cancel(self, job: str, owner: str | None = None) -> Job:
+        """As `cancel`, without waiting until a run has stopped. Raises UnknownJobError."""
+        return await self.store.write(lambda tx: changes.cancel(tx, job, owner))
 
     async def retry(self, job: str, owner: str | None = None) -> Job:
         """Have a failed, cancelled or expired job run again. Raises UnknownJobError, JobStateError."""

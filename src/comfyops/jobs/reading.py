@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select
 
 from comfyops.errors import UsageError
-from comfyops.jobs import rows, schema
+from comfyops.jobs import quotas, rows, schema
 from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.job import (
+    ACTIVE,
     Attempt,
     Explanation,
     Filter,
@@ -148,8 +149,13 @@ def _why_unplaced(connection: Connection, job: Job, placed: tuple[Placed, ...], 
     reasons = nobody(read_needs(connection, job.needs_key), fleet.read_offers(connection))
     if reasons:
         return f"No backend can run it now: {'; '.join(reasons)}."
-    if placed and placed[-1].backend is None:
-        return placed[-1].reason
+    quota = next((item for item in quotas.read_all(connection) if item.owner == job.owner), None)
+    if quota is not None and quota.max_running is not None:
+        running = select(func.count()).where(_j.owner == job.owner, _j.state.in_(ACTIVE))
+        if connection.execute(running).scalar_one() >= quota.max_running:
+            return f"{job.owner} has all {quota.max_running} jobs at work that its quota allows."
+    if placed and job.error is not None:
+        return f"It is tried again: {job.error.message}"
     return "It waits for a free backend that can run it."
 
 

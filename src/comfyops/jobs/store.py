@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
@@ -60,7 +60,8 @@ class Store:
     """
 
     def __init__(self, database: str, clock: Callable[[], float] = time.time) -> None:
-        self.clock = clock
+        self._clock = clock
+        self._ahead = 0.0  # of the database's clock before ours, in seconds
         self.engine = engine(database)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.told: Callable[[Sequence[JobEvent], frozenset[str]], None] = lambda events, wakes: None
@@ -74,6 +75,17 @@ class Store:
         self.origin = uuid4().hex[:12]  # tells this process's notices from others'
         self._writer: _OneWriter | _ManyWriters
         self._writer = _OneWriter(self.engine) if self.is_sqlite else _ManyWriters(self.engine, self.origin)
+
+    def clock(self) -> float:
+        """Seconds since the epoch, by the clock of the database: the same for all that work on it."""
+        return self._clock() + self._ahead
+
+    async def set_clock(self) -> None:
+        """Compare our clock with the database's. On SQLite it is the same."""
+        if not self.is_sqlite:
+            now = text("SELECT extract(epoch FROM clock_timestamp())")
+            theirs = float(await self.read(lambda connection: connection.execute(now).scalar_one()))
+            self._ahead = theirs - self._clock()
 
     async def read(self, what: Callable[[Connection], T]) -> T:
         """The result of a function that only reads, run in a thread. Raises DatabaseError."""

@@ -38,7 +38,7 @@ def decide(
         return Verdict(JobState.CANCELLED, "cancelled")
     if kind == "done":
         return Verdict(JobState.DONE, "done")
-    bad = _bad_end(end, backend, began)
+    bad = bad_end(end, backend, began)
     found = judge(bad, before, chance)
     outcome = {"failed": "failed", "refused": "refused"}.get(kind, "lost")
     error = replace(endings.error(end, permanent=not found.again), message=found.reason)
@@ -46,7 +46,8 @@ def decide(
     return Verdict(to, outcome, found.reason, error, found.delay, bad.signature)
 
 
-def _bad_end(end: endings.End, backend: str, began: bool) -> BadEnd:
+def bad_end(end: endings.End, backend: str, began: bool = True) -> BadEnd:
+    """The bad end of an attempt as the rules of `retry` see it."""
     error = endings.error(end, permanent=False)
     status = error.details.get("status")
     return BadEnd(
