@@ -79,24 +79,36 @@ class Exchange:
         self.check_length(limit)
         size, more = 0, True
         while more:
-            try:
-                async with asyncio.timeout(self.limits.body_seconds):
-                    message = await self._receive()
-            except TimeoutError:
-                raise RefusedError(408, "body_too_slow", "The rest of the request did not come.") from None
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            part: bytes = message.get("body", b"")
+            part, more = await self._part()
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
-            more = message.get("more_body", False)
             if part:
                 yield part
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises RefusedError, ClientGoneError."""
-        return b"".join([part async for part in self.stream(limit)])
+        self.check_length(limit)
+        body, more = await self._part()
+        parts, size = [body], len(body)
+        while more and size <= limit:
+            part, more = await self._part()
+            parts.append(part)
+            size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        return body if len(parts) == 1 else b"".join(parts)
+
+    async def _part(self) -> tuple[bytes, bool]:
+        """The next piece of the body, and whether there may be more."""
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise RefusedError(408, "body_too_slow", "The rest of the request did not come.") from None
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        return message.get("body", b""), message.get("more_body", False)
 
     def check_length(self, limit: int) -> None:
         """Refuse a body that is announced as too long, or comes compressed. Raises RefusedError."""
@@ -112,6 +124,16 @@ class Exchange:
         own = [*(headers or []), *browser.SECURITY, *self.cors, (b"content-length", str(len(body)).encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": own})
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def stream_out(self, status: int, headers: Headers, size: int, pieces: AsyncIterator[bytes]) -> None:
+        """Answer with a body of this size that comes in pieces."""
+        self.started = True
+        own = [*headers, *browser.SECURITY, *self.cors, (b"content-length", str(size).encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": own})
+        if self.method != "HEAD":
+            async for piece in pieces:
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def json(self, status: int, value: Any, headers: Headers | None = None) -> None:
         """Answer with JSON."""

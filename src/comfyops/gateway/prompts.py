@@ -117,20 +117,19 @@ def refuse(verdict: Verdict) -> NoReturn:
     """Say no as ComfyUI does, so that its clients show each node's errors."""
     fault = verdict.error
     assert fault is not None
-    raise RefusedError(
-        400,
-        fault.type,
-        fault.message,
-        details=fault.details,
-        node_errors={
-            node_id: {
-                "errors": [_fault(item) for item in faults],
-                "dependent_outputs": list(verdict.dependents.get(node_id, ())),
-                "class_type": _class_of(verdict.graph, node_id),
-            }
-            for node_id, faults in verdict.node_faults.items()
-        },
-    )
+    raise RefusedError(400, fault.type, fault.message, details=fault.details, node_errors=node_errors(verdict))
+
+
+def node_errors(verdict: Verdict) -> dict[str, Any]:
+    """What is wrong with each node, in ComfyUI's shape."""
+    return {
+        node_id: {
+            "errors": [_fault(item) for item in faults],
+            "dependent_outputs": list(verdict.dependents.get(node_id, ())),
+            "class_type": _class_of(verdict.graph, node_id),
+        }
+        for node_id, faults in verdict.node_faults.items()
+    }
 
 
 def permit(graph: Graph, classes: Classes | None) -> None:

@@ -27,10 +27,10 @@ from comfyops.gateway.settings import Limits
 
 Message = str | bytes
 
-_CUT = 1013  # close code: try again later
+CUT = 1013  # close code: try again later
 _GONE = 1012  # the server ended
-_REVOKED = 1008  # the credential is no longer right
-_LARGEST_IN = 1024 * 1024  # bytes of a message of a client
+REVOKED = 1008  # the credential is no longer right
+LARGEST_IN = 1024 * 1024  # bytes of a message of a client
 
 
 def client_name(owner: str, client: str) -> str:
@@ -117,14 +117,14 @@ class Relay:
             loop.create_task(self._from_client(upstream, receive)),
             loop.create_task(self._to_client(send)),
         ]
-        self._task = loop.create_task(_first(tasks))
+        self._task = loop.create_task(first_of(tasks))
         try:
             return await self._task
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return _REVOKED
+            return REVOKED
         finally:
             for task_ in tasks:
                 task_.cancel()
@@ -139,7 +139,7 @@ class Relay:
             elif message.type is not aiohttp.WSMsgType.BINARY:
                 continue
             if not self._outbox.put(data):
-                return _CUT
+                return CUT
         return _GONE
 
     async def _from_client(self, upstream: aiohttp.ClientWebSocketResponse, receive: Receive) -> int:
@@ -152,7 +152,7 @@ class Relay:
             if (
                 message["type"] == "websocket.receive"
                 and text
-                and len(text) < _LARGEST_IN
+                and len(text) < LARGEST_IN
                 and '"feature_flags"' in text
             ):
                 with contextlib.suppress(ValueError, RecursionError):
@@ -164,7 +164,7 @@ class Relay:
         try:
             await self._outbox.deliver(send)
         except TimeoutError:
-            return _CUT
+            return CUT
         return 1000
 
     def _seen(self, text: str) -> str:
@@ -187,7 +187,7 @@ class Relay:
             return text
 
 
-async def _first(tasks: list[asyncio.Task[int]]) -> int:
+async def first_of(tasks: list[asyncio.Task[int]]) -> int:
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     first = next(iter(done))
     return 1011 if first.exception() is not None else first.result()

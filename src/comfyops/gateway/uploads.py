@@ -142,7 +142,7 @@ async def upload(exchange: Exchange, server: Server, own: Own) -> None:
         if kind not in ("input", "temp"):
             raise RefusedError(403, "upload_place", "Uploads go to the input folder.")
         wanted = File(kind, form.fields.get("subfolder", "").replace("\\", "/").strip("/"), form.filename)
-        _check_place(wanted)
+        check_place(wanted.subfolder)
         if "original_ref" in form.fields:
             await _check_original(form.fields["original_ref"], exchange, own)
         if form.fields.get("overwrite") in ("true", "1") and not own.overwrites(wanted):
@@ -209,8 +209,9 @@ def _check_name(name: str) -> None:
         raise RefusedError(400, "invalid_name", "The file's name is not one to upload.")
 
 
-def _check_place(file: File) -> None:
-    if len(file.subfolder) > 240 or ".." in file.subfolder.split("/") or any(ord(mark) < 32 for mark in file.subfolder):
+def check_place(subfolder: str) -> None:
+    """Raise RefusedError for a subfolder that leaves its folder."""
+    if len(subfolder) > 240 or ".." in subfolder.split("/") or any(ord(mark) < 32 for mark in subfolder):
         raise RefusedError(400, "invalid_name", "The subfolder is not one to upload to.")
 
 

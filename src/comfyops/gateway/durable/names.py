@@ -1,7 +1,7 @@
 """Names of outputs as clients see them. Pure.
 
-Each backend counts its files anew, so two jobs may both have made "ComfyUI_00001_.png". An output is therefore shown in a
-subfolder of its job: "jobs/ID", or "jobs/ID/portraits" where the backend had put it into "portraits".
+Each backend counts its files anew, so two jobs may both have made "ComfyUI_00001_.png". An output is therefore shown in
+a subfolder of its job: "jobs/ID", or "jobs/ID/portraits" where the backend had put it into "portraits".
 """
 
 from __future__ import annotations

@@ -1,0 +1,97 @@
+"""What happens to a job of the queue, in the messages of ComfyUI's websocket. Pure.
+
+The outputs and the end of a job are told only once everything is stored: a client that asks for files as soon as it hears
+of them always finds them. Source: the messages of ComfyUI 0.33.0.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from comfyops.gateway.durable import entries
+from comfyops.jobs.job import Job, JobEvent, JobOutput
+
+Message = str | bytes
+
+_PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
+_JPEG, _PNG = 1, 2
+
+
+def text(kind: str, data: Mapping[str, Any]) -> str:
+    """One message."""
+    return json.dumps({"type": kind, "data": data})
+
+
+def status(remaining: int, sid: str | None = None) -> str:
+    """How many jobs wait or run; `sid` in the first message of a socket."""
+    data: dict[str, Any] = {"status": {"exec_info": {"queue_remaining": remaining}}}
+    return text("status", {**data, "sid": sid} if sid is not None else data)
+
+
+class Run:
+    """The messages of one job's run as its events come."""
+
+    def __init__(self, job: str, *, metadata: bool) -> None:
+        self._job = job
+        self._metadata = metadata
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._at = ""
+
+    def of(self, event: JobEvent) -> Iterator[Message]:
+        """The messages of an event."""
+        stamp = {"prompt_id": self._job, "timestamp": int(event.at * 1000)}
+        if event.type == "started":
+            self._nodes.clear()
+            yield text("execution_start", stamp)
+        elif event.type == "cached":
+            yield text("execution_cached", {"nodes": list(event.data.get("nodes", ())), **stamp})
+        elif event.type == "node":
+            yield from self._at_node(str(event.data["node"]))
+        elif event.type == "progress":
+            yield from self._progress(event.data)
+        elif event.type == "preview":
+            yield self._preview(event)
+
+    def _at_node(self, node: str) -> Iterator[Message]:
+        if self._at in self._nodes:
+            done = self._nodes[self._at]["max"]
+            self._set(self._at, done, done, "finished")
+        self._at = node
+        self._set(node, 0.0, 1.0, "running")
+        yield self._state()
+        yield text("executing", {"node": node, "display_node": node, "prompt_id": self._job})
+
+    def _progress(self, data: Mapping[str, Any]) -> Iterator[Message]:
+        node, value, maximum = str(data["node"]), data["value"], data["maximum"]
+        self._set(node, value, maximum, "running")
+        yield text("progress", {"value": value, "max": maximum, "prompt_id": self._job, "node": node})
+        yield self._state()
+
+    def _set(self, node: str, value: float, maximum: float, state: str) -> None:
+        own = {"node_id": node, "prompt_id": self._job, "display_node_id": node, "parent_node_id": None}
+        self._nodes[node] = {"value": value, "max": maximum, "state": state, **own, "real_node_id": node}
+
+    def _state(self) -> str:
+        return text("progress_state", {"prompt_id": self._job, "nodes": self._nodes})
+
+    def _preview(self, event: JobEvent) -> bytes:
+        mime = str(event.data.get("mime_type", "image/jpeg"))
+        if not self._metadata:
+            return struct.pack(">II", _PREVIEW, _PNG if mime == "image/png" else _JPEG) + event.blob
+        node = str(event.data.get("node", ""))
+        own = {"node_id": node, "prompt_id": self._job, "display_node_id": node, "parent_node_id": None}
+        head = json.dumps({**own, "real_node_id": node, "image_type": mime}).encode()
+        return struct.pack(">II", _PREVIEW_WITH_METADATA, len(head)) + head + event.blob
+
+
+def ending(job: Job, outputs: tuple[JobOutput, ...]) -> Iterator[str]:
+    """The last messages of a job that is over."""
+    shown = entries.shown_by_node(outputs)
+    for node, output in shown.items():
+        yield text("executed", {"node": node, "display_node": node, "output": output, "prompt_id": job.id})
+    ended = {"prompt_id": job.id, "timestamp": int((job.finished_at or 0) * 1000)}
+    yield text(*entries.ending(job, list(shown), ended))
+    yield text("executing", {"node": None, "prompt_id": job.id})

@@ -1,0 +1,176 @@
+"""GET /view: files of an owner, from where the queue keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import mimetypes
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, quote
+
+from PIL import Image
+
+from comfyops.errors import MissingFileError, UnknownJobError
+from comfyops.gateway.durable import names
+from comfyops.gateway.exchange import Exchange
+from comfyops.gateway.refusal import RefusedError
+from comfyops.jobs.queue import Queue
+from comfyops.jobs.taking_inputs import SUBFOLDER
+from comfyops.jobs.thumbnails import MOST_PIXELS
+from comfyops.jobs.uploads import Place
+
+_PIECE = 256 * 1024
+_NOT_FOUND = RefusedError(404, "not_found", "There is no such thing here.")
+_SAFE = ("image/", "video/", "audio/")
+_UNSAFE = ("image/svg+xml",)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A kept file, its BLAKE3, MIME type and name."""
+
+    path: Path
+    hash: str
+    mime: str
+    name: str
+
+
+class Viewing:
+    """Files by the names that clients know them by."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def view(self, exchange: Exchange, owner: str, *, everybody: bool) -> bool:
+        """Answer with a file of this owner (or of anybody's jobs); False where the queue keeps no such file and a
+        server may have it: an input that nobody uploaded here. Raises RefusedError."""
+        query = parse_qs(exchange.query.decode("latin-1"), keep_blank_values=True)
+        if any(len(query.get(name, ())) > 1 for name in ("filename", "type", "subfolder")):
+            raise RefusedError(400, "ambiguous", "The query names a thing twice.")
+        kind, subfolder, name = (query.get(key, [""])[0] for key in ("type", "subfolder", "filename"))
+        place = Place(kind or "output", subfolder.replace("\\", "/").strip("/"), name)
+        found = await self.find(place, owner, everybody=everybody)
+        if found is None:
+            if place.folder_type == "input" and not place.subfolder.startswith(SUBFOLDER):
+                return False
+            raise _NOT_FOUND
+        wanted = query.get("preview", [""])[0], query.get("channel", ["rgba"])[0]
+        if wanted != ("", "rgba") and found.mime.startswith("image/"):
+            await _picture(exchange, found, *wanted)
+        else:
+            await _whole(exchange, found)
+        return True
+
+    async def find(self, place: Place, owner: str, *, everybody: bool = False) -> Found | None:
+        """The file of a place, None where there is none that this owner may see."""
+        made = names.parse(place.subfolder)
+        try:
+            if made is not None:
+                return await self._output(made[0], made[1], place, None if everybody else owner)
+            uploaded = await self._queue.uploads.get(owner, place)
+            if uploaded is None:
+                return None
+            return Found(self._queue.files.path(uploaded.hash), uploaded.hash, uploaded.mime, place.name)
+        except MissingFileError:
+            return None
+
+    async def _output(self, job: str, subfolder: str, place: Place, owner: str | None) -> Found | None:
+        try:
+            outputs = await self._queue.outputs(job, owner)
+        except UnknownJobError:
+            return None
+        wanted = (subfolder, place.name, place.folder_type)
+        for output in outputs:
+            if output.hash and (output.subfolder, output.filename, output.folder_type) == wanted:
+                return Found(self._queue.files.path(output.hash), output.hash, output.mime, output.filename)
+        return None
+
+
+async def _whole(exchange: Exchange, found: Found) -> None:
+    size = found.path.stat().st_size
+    tag = f'"{found.hash}"'.encode()
+    headers = [(b"content-type", _mime(found).encode()), (b"etag", tag), (b"accept-ranges", b"bytes")]
+    headers += [(b"cache-control", b"private, no-cache"), (b"content-disposition", _disposition(found).encode())]
+    if exchange.first(b"if-none-match") == tag:
+        await exchange.answer(304, b"", headers)
+        return
+    wanted = _range(exchange.first(b"range").decode("latin-1"), size)
+    if wanted is None:
+        await exchange.stream_out(200, headers, size, _pieces(found.path, 0, size))
+        return
+    first, last = wanted
+    if first > last:
+        unsatisfied = [(b"content-range", f"bytes */{size}".encode())]
+        await exchange.answer(416, b"", unsatisfied)
+        return
+    headers.append((b"content-range", f"bytes {first}-{last}/{size}".encode()))
+    await exchange.stream_out(206, headers, last - first + 1, _pieces(found.path, first, last + 1))
+
+
+async def _pieces(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end:
+            piece = await asyncio.to_thread(file.read, min(_PIECE, end - start))
+            if not piece:
+                return
+            start += len(piece)
+            yield piece
+
+
+def _range(text: str, size: int) -> tuple[int, int] | None:
+    """First and last byte of a single range; None = the whole, first after last = it cannot be had."""
+    unit, _, spec = text.partition("=")
+    first, dash, last = spec.strip().partition("-")
+    if unit.strip() != "bytes" or not dash or "," in spec or not (first or last):
+        return None
+    if not all(part == "" or (part.isascii() and part.isdigit()) for part in (first, last)):
+        return None
+    if not first:
+        return max(0, size - int(last)), size - 1
+    start, end = int(first), min(int(last), size - 1) if last else size - 1
+    return (start, end) if start < size else (1, 0)
+
+
+def _mime(found: Found) -> str:
+    """Its type where a browser merely shows it; what it might carry out is only ever saved."""
+    mime = found.mime.partition(";")[0].strip().lower()
+    safe = mime.startswith(_SAFE) and mime not in _UNSAFE
+    return mime if safe or mime in ("application/json", "text/plain") else "application/octet-stream"
+
+
+def _disposition(found: Found) -> str:
+    return f"filename=\"{quote(found.name)}\"; filename*=UTF-8''{quote(found.name, safe='')}"
+
+
+async def _picture(exchange: Exchange, found: Found, preview: str, channel: str) -> None:
+    kind, _, quality = preview.partition(";")
+    form = kind if kind in ("webp", "jpeg") else "webp" if kind else "png"
+    number = int(quality) if quality.isascii() and quality.isdigit() and 0 < int(quality[:4]) <= 100 else 90
+    try:
+        data = await asyncio.to_thread(_converted, found.path, form, number, channel)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise RefusedError(400, "no_picture", "The file is no picture that can be shown so.") from error
+    mime = mimetypes.types_map.get(f".{form}", f"image/{form}")
+    await exchange.answer(200, data, [(b"content-type", mime.encode()), (b"cache-control", b"private, no-cache")])
+
+
+def _converted(path: Path, form: str, quality: int, channel: str) -> bytes:
+    """A picture in another form, or its colours or its transparency alone. Raises OSError, ValueError."""
+    with Image.open(path) as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            raise ValueError("too large")
+        shown: Image.Image = picture
+        if channel == "rgb":
+            shown = picture.convert("RGB")
+        elif channel == "a":
+            alpha = picture.convert("RGBA").getchannel("A")
+            shown = Image.new("RGBA", picture.size)
+            shown.putalpha(alpha)
+        if form == "jpeg" or (channel != "a" and shown.mode not in ("RGB", "RGBA", "L")):
+            shown = shown.convert("RGB")
+        buffer = io.BytesIO()
+        shown.save(buffer, form.upper(), quality=quality)
+    return buffer.getvalue()
