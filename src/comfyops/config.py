@@ -35,6 +35,7 @@ class AuthSettings:
     session_idle: float = 2 * 3600.0
     guest_mode: bool = False
     audit_keep: float = 365 * _DAY
+    owners_keep: float = 365 * _DAY
     bcrypt_rounds: int = 12
 
 
@@ -210,7 +211,16 @@ class Settings(BaseSettings):
         description="Let people without a credential see the page and the server's facts, nothing else.",
     )
     audit_keep_days: float = Field(
-        default=365.0, gt=0, le=36_500, description="Days after which `comfyops audit prune` drops records."
+        default=365.0,
+        gt=0,
+        le=36_500,
+        description="Days after which a gateway and `comfyops audit prune` drop records of who did what.",
+    )
+    owners_keep_days: float = Field(
+        default=365.0,
+        gt=0,
+        le=36_500,
+        description="Days after which a gateway forgets whose job and whose result it was; then only operators see it.",
     )
 
     oidc_issuer: str = Field(
@@ -270,6 +280,7 @@ class Settings(BaseSettings):
             session_idle=self.session_idle_minutes * 60,
             guest_mode=self.guest_mode,
             audit_keep=self.audit_keep_days * _DAY,
+            owners_keep=self.owners_keep_days * _DAY,
         )
 
     @property

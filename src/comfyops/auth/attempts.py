@@ -12,7 +12,8 @@ from comfyops.auth.database import Database
 from comfyops.auth.schema import attempts
 from comfyops.errors import TooManyAttemptsError
 
-_FORGOTTEN = 900.0  # seconds after which wrong attempts no longer count
+FORGOTTEN = 900.0
+"""Seconds after which wrong attempts no longer count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def _blocked_until(connection: Connection, limit: Limit, now: float) -> float:
 
 
 def _count(connection: Connection, limit: Limit, now: float) -> None:
-    connection.execute(delete(attempts).where(attempts.c.last_at < now - _FORGOTTEN))
+    connection.execute(delete(attempts).where(attempts.c.last_at < now - FORGOTTEN))
     wanted = select(attempts.c.failures).where(attempts.c.subject == limit.subject)
     failures = (connection.execute(wanted).scalar_one_or_none() or 0) + 1
     values = {"failures": failures, "last_at": now, "blocked_until": now + limit.wait(failures)}

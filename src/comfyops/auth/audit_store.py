@@ -121,6 +121,11 @@ class AuditStore:
                 count += 1
         return count
 
+    def has_older(self, before: float) -> bool:
+        """Whether there is a record from before a time (seconds since the epoch)."""
+        with self._database.reading() as connection:
+            return connection.execute(select(_records.c.seq).where(_records.c.at < before).limit(1)).first() is not None
+
     def prune(self, before: float, now: float) -> int:
         """Drop records older than a time (seconds since the epoch); how many. The rest stays verifiable.
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy import delete
+
 from comfyops.auth import changes, schema
-from comfyops.auth.attempts import Attempts
+from comfyops.auth.attempts import FORGOTTEN, Attempts
 from comfyops.auth.database import Database
 from comfyops.auth.identities import Identities
 from comfyops.auth.records import Change
@@ -56,6 +58,23 @@ class Store:
         """What changed after a revision, oldest first."""
         with self._database.reading() as connection:
             return changes.since(connection, revision)
+
+    def sweep(self, idle: float, keep: float) -> int:
+        """Forget what no longer counts; how many rows. Times are in seconds.
+
+        That is sessions that have ended or were idle for so long, wrong attempts and one-time secrets of the past,
+        and tokens that ended `keep` seconds ago.
+        """
+        now = self.clock()
+        sessions, tokens, setup = schema.sessions.c, schema.tokens.c, schema.setup
+        gone = (
+            delete(schema.sessions).where((sessions.expires_at <= now) | (sessions.seen_at <= now - idle)),
+            delete(schema.tokens).where((tokens.revoked_at < now - keep) | (tokens.expires_at < now - keep)),
+            delete(setup).where(setup.c.expires_at <= now),
+            delete(schema.attempts).where(schema.attempts.c.last_at < now - FORGOTTEN),
+        )
+        with self._database.writing() as connection:
+            return sum(connection.execute(statement).rowcount for statement in gone)
 
     def close(self) -> None:
         """Let the file go."""

@@ -23,6 +23,7 @@ from comfyops.gateway.oidc.ready import check_oidc
 from comfyops.gateway.opened import OpenDoor, Opened, through
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.settings import GatewaySettings
+from comfyops.gateway.upkeep import Upkeep, kept_up
 
 OWNERS = "gateway.db"
 """File of the record whose job and whose file it is."""
@@ -73,6 +74,8 @@ async def serving(
             standing = records.authenticator.standing(where.owner, where.role)
             door = OpenDoor(settings, records.authenticator, standing)
             opened = await stack.enter_async_context(opened_listening(through(door, gateway), where))
+        upkeep = Upkeep(records.store, records.audited, home.expanduser() / OWNERS, auth)
+        await stack.enter_async_context(kept_up(upkeep))
         yield Served(url, opened)
 
 
