@@ -20,11 +20,14 @@ _LOCAL = ("localhost", ".localhost")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """One proxy. `authorization` is the header that it is shown, "" where it wants none."""
+    """One proxy. `authorization` is the header that it is shown, "" where it wants none; `problem` is why it cannot be
+    used, which matters to nobody until something is to go through it.
+    """
 
     host: str
     port: int
     authorization: str = field(default="", repr=False)
+    problem: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -43,14 +46,21 @@ class Proxies:
     direct: tuple[str, ...] = ()
 
     def of(self, url: str) -> Proxy | None:
-        """The proxy that an address goes through, None where it is asked directly."""
+        """The proxy that an address goes through, None where it is asked directly.
+
+        Raises UsageError for a setting that names no proxy, or one of a kind that is not spoken to.
+        """
         parts = urlsplit(url)
         proxy = self.https if parts.scheme == "https" else self.http
         host = (parts.hostname or "").rstrip(".")
         if proxy is None or _is_here(host):
             return None
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        return None if any(_matches(item, host, port) for item in self.direct) else proxy
+        if any(_matches(item, host, port) for item in self.direct):
+            return None
+        if proxy.problem:
+            raise UsageError(proxy.problem, hint="It looks like http://host:3128; https goes through it by CONNECT.")
+        return proxy
 
 
 NONE = Proxies()
@@ -58,10 +68,7 @@ NONE = Proxies()
 
 
 def parse(http_proxy: str, https_proxy: str, no_proxy: str) -> Proxies:
-    """The proxies of the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
-
-    Raises UsageError for what is no address of a proxy, or a kind that is not spoken.
-    """
+    """The proxies of the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY."""
     direct = tuple(item for part in no_proxy.split(",") if (item := part.strip().lower()))
     return Proxies(_proxy(http_proxy, "HTTP_PROXY"), _proxy(https_proxy, "HTTPS_PROXY"), direct)
 
@@ -100,10 +107,10 @@ def _proxy(text: str, variable: str) -> Proxy | None:
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     if not host:
-        raise UsageError(f"{variable} is wrong: it is no address of a proxy.", hint="It looks like http://host:3128.")
+        return Proxy("", 0, problem=f"{variable} is wrong: it is no address of a proxy.")
     if parts.scheme != "http":
         words = f"{variable} names a proxy of the kind {parts.scheme!r}; only http:// proxies are spoken to."
-        raise UsageError(words, hint="Name the proxy's http:// address; https goes through it unseen (CONNECT).")
+        return Proxy(host, 0, problem=words)
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
     basic = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
     return Proxy(host, port or 80, basic)

@@ -146,6 +146,8 @@ def test_what_is_not(url: str, direct: str) -> None:
 
 @pytest.mark.parametrize("text", ["socks5://p:1", "https://p:1", "http://", "http://p:port", "http://[::1"])
 def test_what_is_no_proxy_is_refused_without_its_password(text: str) -> None:
+    through = proxies.parse("", text, "inside.test")
+    assert through.of("https://inside.test/") is None and through.of("http://h/") is None, "nothing goes through it"
     with pytest.raises(UsageError, match="HTTPS_PROXY"):
-        proxies.parse("", text, "")
+        through.of("https://h/")
     assert "geheim" not in repr(proxies.parse("http://me:geheim@p:1", "", ""))

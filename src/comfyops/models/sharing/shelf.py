@@ -71,10 +71,10 @@ class Shelf:
         for name, path in found:
             if stop():
                 return
-            if name not in shared and (item := _hashed(path, stop)) is not None:
-                known.remember(path, path.stat(), item.sha256)
+            if name not in shared and (hashed := _hashed(path, stop)) is not None:
+                shared[name], stat = hashed
+                known.remember(path, stat, shared[name].sha256)
                 known.save()
-                shared[name] = item
                 self._show(shared)
 
     def _show(self, shared: dict[str, Shared]) -> None:
@@ -112,8 +112,11 @@ def _known(path: Path, known: stamps.Stamps) -> Shared | None:
     return None if digest is None else Shared(path, digest, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-def _hashed(path: Path, stop: Callable[[], bool]) -> Shared | None:
-    """A file with its hash; None where it cannot be read, changes meanwhile, or it is time to stop."""
+def _hashed(path: Path, stop: Callable[[], bool]) -> tuple[Shared, os.stat_result] | None:
+    """A file with its hash, and how it looked before it was read.
+
+    None where it cannot be read or changes meanwhile, and where it is time to stop.
+    """
     digest, buffer = sha256(), bytearray(_PIECE)
     view = memoryview(buffer)
     try:
@@ -124,6 +127,6 @@ def _hashed(path: Path, stop: Callable[[], bool]) -> Shared | None:
                 if stop():
                     return None
         item = Shared(path, digest.hexdigest(), before.st_size, before.st_mtime_ns, before.st_ino)
-        return item if item.is_still(path.stat()) else None
+        return (item, before) if item.is_still(path.stat()) else None
     except OSError:
         return None
