@@ -86,8 +86,8 @@ def test_a_download_is_seen_and_steered_from_another_process(desk: Desk) -> None
         }
         assert (listed["a"]["priority"], listed["b"]["priority"]) == (0, 2)
         assert listed["a"]["totalBytes"] == len(DATA["a"])
-        assert desk.run("downloads", "pause", "a").code == 0
-        wait_until(lambda: desk.listed()["a"]["status"] == "paused")
+        assert desk.run("downloads", "pause").code == 0
+        wait_until(lambda: {item["status"] for item in desk.listed().values()} == {"paused"})
         assert desk.run("downloads", "priority", "loras/a.safetensors", "5").code == 0
         desk.run("downloads", "pause", "nonsense").failed_with("unknown_model", "nonsense")
         desk.hub.faults = Faults()

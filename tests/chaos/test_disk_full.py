@@ -6,15 +6,21 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from comfyops.models.check import State
+from comfyops.models.downloads import Downloads
+from comfyops.models.entry import ModelEntry
+from comfyops.models.plan import Item
 from comfyops.models.transfer import FileRequest, Transfers
 from comfyops.models.transfer.request import MIB
 from comfyops.testing.model_hub import Faults, ModelHub
 from tests.chaos.plans import content
+from tests.unit.models.shelf import HF, provision
 
 NAME = "org/repo/model.safetensors"
 DATA = content(24 * MIB)
@@ -88,3 +94,23 @@ def test_after_making_room_the_same_request_goes_on(disk: Path) -> None:
         filler.unlink()
         (again,) = Transfers().run([request])
         assert again.ok and again.downloaded_bytes == 0 and again.reused_bytes == len(DATA)
+
+
+def test_a_file_that_finds_the_disk_full_pauses_and_goes_on_when_there_is_room(disk: Path) -> None:
+    filler = fill(disk, 10 * MIB)
+    model = ModelEntry("loras", "a.bin", (f"{HF}/{NAME.replace('model', 'resolve/main/model')}",), None, SHA)
+    with ModelHub({NAME: DATA}) as hub:
+        made = provision(disk / "models", hub, allow_pickle=True)
+        downloads = Downloads(made)
+        downloads.start([Item(model, str(disk / "models/loras/a.bin"), State.MISSING)])
+        assert downloads.wait(30)
+        (paused,) = downloads.snapshot()
+        assert (paused.progress.status, paused.progress.error_code) == ("paused", "disk_full")
+        filler.unlink()
+        with downloads.subscribe() as events:
+            until = time.monotonic() + 30
+            while downloads.snapshot()[0].progress.status != "completed":
+                events.next(0.5)
+                assert time.monotonic() < until
+        downloads.close()
+    assert (disk / "models/loras/a.bin").read_bytes() == DATA

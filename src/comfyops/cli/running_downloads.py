@@ -13,7 +13,7 @@ from comfyops.models.downloads import Downloads
 from comfyops.models.plan import Item
 from comfyops.models.provision import Outcome, Provision
 
-_LOOK = 0.5  # seconds
+_LOOK = 0.2  # seconds between two looks at what changed
 
 
 def brought(
@@ -36,12 +36,11 @@ def brought(
     try:
         with fetching(total, quiet=quiet) as listener, stoppable(), downloads.subscribe() as events:
             downloads.start(items, priorities)
-            while not downloads.wait(0.0):
-                for changed in events.next(_LOOK):
+            ended = False
+            while not ended:
+                ended = downloads.wait(_LOOK)
+                for changed in events.next(0.0):
                     listener(changed.progress)
-            for changed in events.next(0.0):
-                listener(changed.progress)
-            downloads.wait()
     except KeyboardInterrupt:
         if not quiet:
             show("stopping; what came is kept: `comfyops models downloads resume` goes on")

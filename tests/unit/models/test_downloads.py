@@ -21,7 +21,7 @@ from tests.unit.models.shelf import entry, provision, weights
 
 NAMES = ("a", "b", "c")
 DATA = {name: weights(1_500_000, seed=number) for number, name in enumerate(NAMES)}
-SLOW = Faults(throttle=60_000)
+SLOW = Faults(throttle=300_000)
 
 
 @pytest.fixture
