@@ -210,14 +210,15 @@ def test_the_official_installer_brings_versions_where_it_can(bench: Bench, liste
 class Manager:
     """ComfyUI-Manager of one generation. Simulated."""
 
-    def __init__(self, prefix: str, *, refuses: bool = False) -> None:
+    def __init__(self, prefix: str, *, refuses: bool = False, old_page: bool = False) -> None:
         self.prefix, self.refuses = prefix, refuses
+        self.route = "/manager/queue/" + ("batch" if old_page else "task" if prefix else "install")
         self.asked: list[Any] = []
         self.looks = 0
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         route = request.path.removeprefix(self.prefix) if request.path.startswith(self.prefix) else ""
-        if route in ("/manager/queue/task", "/manager/queue/install"):
+        if route == self.route:
             self.asked.append(await request.json())
             return web.Response(status=403 if self.refuses else 200)
         if route == "/manager/queue/status":
@@ -234,15 +235,17 @@ class Manager:
         )
 
 
-@pytest.mark.parametrize("prefix", ["/v2", ""])
-def test_comfyui_manager_brings_versions_to_its_server(bench: Bench, listed: tuple[Listed, str], prefix: str) -> None:
+@pytest.mark.parametrize(("prefix", "old_page"), [("/v2", False), ("/v2", True), ("", False)])
+def test_comfyui_manager_brings_versions_to_its_server(
+    bench: Bench, listed: tuple[Listed, str], prefix: str, old_page: bool
+) -> None:
     listed[0].packs["managed"] = {"id": "managed", "latest_version": {"version": "1.5"}}
-    manager = Manager(prefix)
+    manager = Manager(prefix, old_page=old_page)
     with serving(manager) as url:
         done = bench("nodes", "install", "managed", "--server", url, "--yes", "--json")
     assert done.data["packs"][0]["how"] == "manager" and done.data["installed"][0]["version"] == "1.5", done
     (asked,) = manager.asked
-    params = asked["params"] if prefix else asked
+    params = asked["install"][0] if old_page else asked["params"] if prefix else asked
     assert (params["id"], params["selected_version"]) == ("managed", "1.5")
 
 

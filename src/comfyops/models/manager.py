@@ -1,8 +1,9 @@
 """Models fetched by ComfyUI-Manager on the server that it runs on, where nothing can be written from here.
 
 Source: the routes of ComfyUI-Manager 3 (`/manager/...`, a custom node) and 4 (`/v2/manager/...`), as users describe
-them: `version`, `externalmodel/getlist`, `queue/install_model`, `queue/start`, `queue/status`. It fetches only what its
-own list holds, and only where its security level allows it; what it fetched is not verified by a hash.
+them: `version`, `externalmodel/getlist`, `queue/install_model`, `queue/start`, `queue/status`. Version 4 without its
+old page has no list and takes any address; the others fetch only what their own list holds. All of them only where
+their security level allows it; what they fetched is not verified by a hash.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -52,14 +54,16 @@ class Manager:
         Raises DownloadError where it no longer answers.
         """
         missing = [entry for entry in entries if not self._has(entry)]
-        listed = self._listed() if missing else []
+        listed = self._listed() if missing else ()
         refused: dict[str, str] = {}
         for entry in missing:
-            item = _matching(entry, listed)
-            answer = self.web.post(self._at("manager/queue/install_model"), item) if item else None
-            if answer is None or answer.status != 200:
-                status = answer.status if answer else 400
-                refused[entry.id] = _WHY.get(status, f"ComfyUI-Manager answered {status}")
+            item = _own(entry) if listed is None else _matching(entry, listed)
+            if item is None:
+                refused[entry.id] = _WHY[400] if listed is not None else "no address of it is known"
+                continue
+            answer = self.web.post(self._at("manager/queue/install_model"), item)
+            if answer.status != 200:
+                refused[entry.id] = _WHY.get(answer.status, f"ComfyUI-Manager answered {answer.status}")
         if len(refused) < len(missing):
             self._start()
             self._wait(time.monotonic() + timeout, every)
@@ -79,8 +83,11 @@ class Manager:
                 return True
         return False
 
-    def _listed(self) -> list[Mapping[str, Any]]:
+    def _listed(self) -> Sequence[Mapping[str, Any]] | None:
+        """What it knows by itself; None where it keeps no list and takes any address."""
         answer = self.web.ask("GET", self._at("externalmodel/getlist?mode=cache"))
+        if answer.status == 404 and self.prefix:
+            return None
         data = answer.json() if answer.status == 200 else {}
         models = data.get("models") if isinstance(data, dict) else None
         return [item for item in models or [] if isinstance(item, Mapping)]
@@ -114,6 +121,17 @@ def find(server: str, web: Web) -> Manager:
     raise UnsupportedError(
         words, hint="Start ComfyUI with --enable-manager, or use `comfyops models download --manual`."
     )
+
+
+def _own(entry: ModelEntry) -> dict[str, Any] | None:
+    """An item of our own for a model; None where no address is known."""
+    if not entry.urls:
+        return None
+    path = PurePosixPath(entry.folder, entry.file)
+    return {
+        **{"name": entry.id, "type": entry.folder, "base": "", "save_path": str(path.parent)},
+        **{"url": entry.urls[0], "filename": path.name, "ui_id": entry.id, "client_id": "comfyops"},
+    }
 
 
 def _matching(entry: ModelEntry, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

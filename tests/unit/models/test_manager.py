@@ -33,8 +33,8 @@ LISTED = [
 class Server:
     """What it has, what it was asked, and how it answers. Simulated."""
 
-    def __init__(self, prefix: str, *, refuse: int = 0, looks: int = 2) -> None:
-        self.prefix, self.refuse, self.looks = prefix, refuse, looks
+    def __init__(self, prefix: str, *, refuse: int = 0, looks: int = 2, lists: bool = True) -> None:
+        self.prefix, self.refuse, self.looks, self.lists = prefix, refuse, looks, lists
         self.folders: dict[str, list[str]] = {"loras": [], "text_encoders": []}
         self.queue: list[dict[str, Any]] = []
         self.started = ""
@@ -46,6 +46,8 @@ class Server:
         if not path.startswith(f"{self.prefix}/") or (not self.prefix and path.startswith("/v2")):
             return 404, None
         route = path.removeprefix(f"{self.prefix}/").partition("?")[0]
+        if route == "externalmodel/getlist" and not self.lists:
+            return 404, None
         if route == "manager/queue/install_model":
             self.queue.append(body)
             return (self.refuse, None) if self.refuse else (200, None)
@@ -67,8 +69,9 @@ class Server:
         self.looks -= 1
         if self.looks <= 0 and self.started:
             for item in self.queue:
-                folder = {"lora": "loras", "clip": "text_encoders"}[item["type"]]
-                self.folders[folder].append(item["filename"])
+                folder = {"lora": "loras", "clip": "text_encoders"}.get(item["type"], item["type"])
+                below = item["save_path"].partition("/")[2] if not self.lists else ""
+                self.folders[folder].append(f"{below}/{item['filename']}".lstrip("/"))
         return {"is_processing": self.looks > 0}
 
 
@@ -111,6 +114,18 @@ def test_a_listed_model_is_installed_and_seen(prefix: str, method: str) -> None:
         (done,) = manager.find(url, web).install([entry()], timeout=20, every=0.01)
     assert done.there and server.started == method
     assert server.queue[0]["url"] == "https://x/a" and server.queue[0]["ui_id"] == "loras/a.safetensors"
+
+
+def test_one_that_keeps_no_list_is_told_the_address_itself() -> None:
+    server = Server("/v2", lists=False)
+    known = entry("style/own.safetensors", urls=("https://x/own.safetensors",))
+    with running(server) as (url, web):
+        (done,) = manager.find(url, web).install([known], timeout=20, every=0.01)
+        (nowhere,) = manager.find(url, web).install([entry("b.safetensors", urls=())], timeout=20, every=0.01)
+    (asked,) = server.queue
+    assert (asked["save_path"], asked["filename"]) == ("loras/style", "own.safetensors") and done.there
+    assert asked["url"] == "https://x/own.safetensors" and asked["type"] == "loras"
+    assert not nowhere.there and nowhere.why == "no address of it is known"
 
 
 def test_what_is_there_is_not_asked_for_and_what_is_not_listed_is_said() -> None:

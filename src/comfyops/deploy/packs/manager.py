@@ -1,8 +1,8 @@
 """Packs installed by ComfyUI-Manager on the server that it runs in.
 
-Source: the routes of ComfyUI-Manager 3 (`/manager/queue/install`) and 4 (`/v2/manager/queue/task`), and both versions'
-`queue/start`, `queue/status` and `customnode/installed`. It has packs of the registry, pinned by version, not by
-commit, and only where its security level allows it; ComfyUI loads them when it is started anew.
+Source: the routes of ComfyUI-Manager 3 (`/manager/queue/install`) and 4 (`/v2/manager/queue/task`, with its old page
+`queue/batch`), and both versions' `queue/start`, `queue/status` and `customnode/installed`. It has packs of the
+registry, pinned by version, not by commit, where its security level allows it; ComfyUI loads them at its next start.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class NodeManager:
         Raises NodePackError where it is refused, fails, or takes more than `timeout` seconds.
         """
         async with self._session() as session:
-            route, body = self._task(name, version)
-            status = await self._post(session, route, body)
+            status = await self._ask(session, name, version)
             if status != 200:
                 raise NodePackError(f"ComfyUI-Manager refuses {name}: it answers {status}.", hint=_SECURITY)
             await self._post(session, "manager/queue/start", {})
@@ -51,12 +50,18 @@ class NodeManager:
             words = f"ComfyUI-Manager did not install {name} {version}: {has}."
             raise NodePackError(words, hint=f"{_SECURITY} Its log says more.", pack=name)
 
-    def _task(self, name: str, version: str) -> tuple[str, dict[str, Any]]:
-        common = {"id": name, "version": version, "selected_version": version, "channel": "default", "mode": "cache"}
+    async def _ask(self, session: aiohttp.ClientSession, name: str, version: str) -> int:
+        """Ask for a version of a pack; the status of the answer."""
         task = f"comfyops-{name}"
-        if self.prefix:
-            return "manager/queue/task", {"kind": "install", "ui_id": task, "client_id": _CLIENT, "params": common}
-        return "manager/queue/install", {**common, "ui_id": task}
+        item = {"id": name, "version": version, "selected_version": version, "channel": "default", "mode": "cache"}
+        if not self.prefix:
+            return await self._post(session, "manager/queue/install", {**item, "ui_id": task})
+        body = {"kind": "install", "ui_id": task, "client_id": _CLIENT, "params": item}
+        status = await self._post(session, "manager/queue/task", body)
+        if status not in (404, 405):
+            return status
+        batch = {"batch_id": task, "install": [{**item, "ui_id": task}]}  # version 4 with its old page
+        return await self._post(session, "manager/queue/batch", batch)
 
     async def _wait(self, session: aiohttp.ClientSession, deadline: float, every: float) -> None:
         while time.monotonic() < deadline:
