@@ -163,8 +163,7 @@ class Dispatcher:
                 woken.clear()
                 while jobs := await self._placer.round():
                     await asyncio.gather(*(self._start(job) for job in jobs))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), self._settings.look)
+                await hub.rest(woken, self._settings.look)
 
     async def _start(self, job: Job) -> None:
         self._runner.expect(job)
@@ -175,8 +174,7 @@ class Dispatcher:
             while True:
                 woken.clear()
                 wait = await self._probe_due()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), wait)
+                await hub.rest(woken, wait)
 
     async def _probe_due(self) -> float:
         """Begin to look at the backends whose time has come; seconds until the next one's has."""
@@ -203,8 +201,7 @@ class Dispatcher:
                 woken.clear()
                 for job in await self._store.read(self._unwanted) if self._runner.active else ():
                     self._runner.cancel(job)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), self._settings.look)
+                await hub.rest(woken, self._settings.look)
 
     def _unwanted(self, connection: Connection) -> list[str]:
         j = schema.jobs.c
@@ -234,8 +231,7 @@ class Dispatcher:
             while True:
                 woken.clear()
                 wait = await self._sender.send_due()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), wait)
+                await hub.rest(woken, wait)
 
     async def _scheduling(self) -> None:
         wait = await schedules.submit_due(self._queue)

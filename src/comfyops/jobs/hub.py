@@ -87,3 +87,10 @@ class Hub:
     def watched(self, job: str) -> bool:
         """Whether anybody here watches a job."""
         return job in self._watchers
+
+
+async def rest(woken: asyncio.Event, seconds: float) -> None:
+    """Wait for a wake, or for so long. A cancellation at the same moment counts, which `asyncio.wait_for` may lose."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await woken.wait()

@@ -167,7 +167,8 @@ class Queue:
         """Events as they come in order; ends where the database has to be looked into."""
         while True:
             try:
-                event = await asyncio.wait_for(channel.get(), _LOOK)
+                async with asyncio.timeout(_LOOK):
+                    event = await channel.get()
             except TimeoutError:
                 return
             if event is None or event.seq > after + 1:

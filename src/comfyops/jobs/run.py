@@ -22,7 +22,7 @@ from comfyops.errors import (
     StorageError,
     WaitTimeoutError,
 )
-from comfyops.jobs import endings, steps, taking_inputs
+from comfyops.jobs import endings, hub, steps, taking_inputs
 from comfyops.jobs.clients import Clients
 from comfyops.jobs.collecting import Collector, Made
 from comfyops.jobs.engine import Steps
@@ -179,8 +179,7 @@ class Runner:
             except StorageError:
                 if stop.is_set():
                     return []
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause)
+                await hub.rest(stop, pause)
                 pause = min(pause * 2, 30.0)
 
 
