@@ -14,9 +14,10 @@ import typer
 from rich.markup import escape
 
 from comfyops import config
-from comfyops.cli.model_options import ComfyUIPath, choice, fetching, opened
+from comfyops.cli.model_options import ComfyUIPath, choice, opened
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, count, emit, failed, in_words, say
+from comfyops.cli.running_downloads import brought
 from comfyops.deploy.launch import START_SECONDS, LaunchPlan, Running, check_port, free_port, running
 from comfyops.deploy.origins import door
 from comfyops.deploy.python import ask, find_python
@@ -82,8 +83,8 @@ def have_models(place: Place, groups: list[str] | None, *, quiet: bool) -> None:
     if made.fetch and not bad:
         words = f"{count(len(made.fetch), 'required model')} to fetch first, {in_words(made.total)}"
         say(f"{words}, into {escape(str(session.storage.root))} (--no-models starts without)")
-        with fetching(made.total, quiet=quiet) as listener:
-            outcomes = session.provision.fetch(made.fetch, listener)
+        home, where = session.settings.home.expanduser(), {"comfyui_path": str(place.root.absolute())}
+        outcomes = brought(session.provision, made.fetch, home=home, place=where, quiet=quiet)
         bad = [(item.entry.id, item.message, item.hint) for item in outcomes if not item.ok]
     if bad:
         name, message, hint = bad[0]
