@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from comfyops.jobs.store import Store
+
 _SECONDS = 60.0  # that starting or stopping may take on a busy machine
 
 
@@ -28,6 +30,7 @@ class PostgreSQL:
     port: int
     folder: Path
     _process: subprocess.Popen[bytes] | None = None
+    _has_tables: str = ""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @staticmethod
@@ -49,7 +52,7 @@ class PostgreSQL:
             server.start()
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)
             shutil.rmtree(folder, ignore_errors=True)
 
     def start(self) -> None:
@@ -85,14 +88,22 @@ class PostgreSQL:
         self.stop(signal.SIGQUIT)
         self.start()
 
-    def fresh(self) -> str:
-        """The address of a new, empty database."""
+    def fresh(self, template: str = "template0") -> str:
+        """The address of a new, empty database, or of a copy of another."""
         import psycopg
 
         name = f"test{next(self._numbers)}"
         with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self._address(name)
+
+    def with_tables(self) -> str:
+        """The address of a new database with the queue's tables, which are made once."""
+        if not self._has_tables:
+            address = self.fresh()
+            Store(address).close()
+            self._has_tables = address.rpartition("/")[2]
+        return self.fresh(self._has_tables)
 
     def _address(self, name: str) -> str:
         return f"postgresql://test@127.0.0.1:{self.port}/{name}"

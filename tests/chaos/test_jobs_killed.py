@@ -15,8 +15,8 @@ from tests.chaos.job_world import Process, World, all_over, check_exactly_once, 
 from tests.chaos.plans import WHOLE
 from tests.postgresql import PostgreSQL
 
-COUNT = 1000 if WHOLE else 40
-BLOWS = 60 if WHOLE else 6
+COUNT = 1000 if WHOLE else 24
+BLOWS = 60 if WHOLE else 4
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

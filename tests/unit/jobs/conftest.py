@@ -23,10 +23,15 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> str:
     """The address of a fresh database: "" for SQLite's own file."""
+    return address_of(request)
+
+
+def address_of(request: pytest.FixtureRequest) -> str:
+    """The address of a fresh database of the kind that the fixture's parameter names."""
     if request.param == "sqlite":
         return ""
     server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.fresh()
+    return server.with_tables()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,7 +25,9 @@ from comfyops.simulator.settings import Faults, SimulatorSettings
 from comfyops.testing import graphs
 from comfyops.workflows import api_format
 from comfyops.workflows.graph import Graph
+from tests.unit.jobs.conftest import address_of
 
+WHOLE = os.environ.get("COMFYOPS_TEST_ALL") == "1"
 SECONDS = 60.0
 QUICK = DispatcherSettings(
     lease=4.0,
@@ -33,6 +36,30 @@ QUICK = DispatcherSettings(
     client=ClientSettings(timeout=10.0, stall_timeout=2.0, away=1.5),
     probe=ProbeSettings(every=0.5, every_down=0.2, quarantine=0.2, canary=2.0),
 )
+
+
+ON_BOTH = frozenset(
+    [
+        "test_a_job_is_run_once_and_its_picture_is_kept_by_its_content",
+        "test_a_server_that_dies_loses_no_job",
+        "test_cancel_stops_a_job_in_its_state_and_waits_for_it",
+        "test_a_stopped_dispatcher_leaves_its_jobs_to_the_next",
+        "test_a_second_dispatcher_is_refused",
+    ]
+)
+"""The tests that run on PostgreSQL too unless all tests run, where all do."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames:
+        both = WHOLE or metafunc.function.__name__ in ON_BOTH
+        metafunc.parametrize("database", ["sqlite", "postgresql"] if both else ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str:
+    """The address of a fresh database."""
+    return address_of(request)
 
 
 def of(graph: Graph, **options: Any) -> Submission:

@@ -18,8 +18,9 @@ from comfyops.jobs.store import Store, engine
 
 
 @pytest.fixture
-def address(database: str, tmp_path: Path) -> str:
-    return database or f"sqlite:///{tmp_path}/queue.db"
+def address(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A database without any table."""
+    return request.getfixturevalue("postgresql").fresh() if database else f"sqlite:///{tmp_path}/queue.db"
 
 
 def shape(target: Engine) -> dict[str, Any]:
