@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
 from comfyops.auth import scopes
 from comfyops.auth.authenticator import Authenticator
 from comfyops.auth.principal import Principal
-from comfyops.errors import BackendError, StorageError
+from comfyops.errors import BackendError, QueueError, StorageError
 from comfyops.gateway import browser, pages
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import DOOR, Door, Record
@@ -31,10 +31,13 @@ from comfyops.gateway.owners import Owners
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
-from comfyops.gateway.sockets import Relay, Sockets
+from comfyops.gateway.sockets import Sockets
 from comfyops.gateway.submitting import Submitting
 from comfyops.gateway.uploads import upload
 from comfyops.gateway.userdata import Userdata, serves
+
+if TYPE_CHECKING:
+    from comfyops.gateway.durable.routes import DurableJobs
 
 log = logging.getLogger("comfyops.gateway")
 
@@ -55,7 +58,8 @@ class _Open(Protocol):
 class Gateway:
     """The application. `start` and `stop` frame its life; in between it serves requests.
 
-    `kept` is what pages keep for their owners; without it that is left to the server, which keeps it for all.
+    `kept` is what pages keep for their owners; without it that is left to the server, which keeps it for all. `durable`
+    takes jobs into a queue of ours; without it they go straight to the servers.
     """
 
     def __init__(
@@ -66,8 +70,10 @@ class Gateway:
         record: Record,
         mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
         kept: Kept | None = None,
+        durable: DurableJobs | None = None,
     ) -> None:
         self.settings = settings
+        self._durable = durable
         self.servers = [Server(address, settings.limits) for address in settings.backends]
         self.sockets = Sockets(settings.limits, owners)
         self._authenticator = authenticator
@@ -124,7 +130,7 @@ class Gateway:
         except BackendError as error:
             log.info("backend: %s", error.code)
             await self._refuse(exchange, RefusedError(502, error.code, "The backend does not answer as it should."))
-        except StorageError as error:
+        except (QueueError, StorageError) as error:
             log.error("storage: %s", error.message)
             await self._refuse(exchange, RefusedError(503, error.code, "The gateway cannot use its records now."))
         except ClientGoneError:
@@ -194,6 +200,8 @@ class Gateway:
         if self._userdata is not None and serves(exchange.path):
             await self._userdata.serve(exchange, principal)
             return
+        if self._durable is not None and await self._durable.serve(exchange, principal):
+            return
         if exchange.method == "POST" and exchange.path == "/prompt":
             await self._submitting.submit(exchange, principal, server)
             return
@@ -248,13 +256,16 @@ class Gateway:
 
     async def _relay(self, exchange: Exchange, principal: Principal, receive: Receive, send: Send) -> None:
         clients = parse_qs(exchange.query.decode("latin-1")).get("clientId", [""])
-        relays: list[Relay] = []
+        relays: list[_Open] = []
 
-        def known(relay: Relay) -> None:
+        def known(relay: _Open) -> None:
             relays.append(relay)
             self._holders[relay] = principal
 
         try:
+            if self._durable is not None:
+                await self._durable.sockets.serve(principal.id, clients[0], receive, send, known=known)
+                return
             server = self._server(principal)
             await self.sockets.relay(server, principal.id, clients[0], receive, send, known=known)
         finally:

@@ -1,7 +1,7 @@
 """What happens to a job of the queue, in the messages of ComfyUI's websocket. Pure.
 
-The outputs and the end of a job are told only once everything is stored: a client that asks for files as soon as it hears
-of them always finds them. Source: the messages of ComfyUI 0.33.0.
+The outputs and the end of a job are told only once everything is stored: a client that asks for files as soon as it
+hears of them always finds them. Source: the messages of ComfyUI 0.33.0.
 """
 
 from __future__ import annotations
