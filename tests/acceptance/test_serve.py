@@ -17,9 +17,9 @@ from tests.acceptance.processes import Server, comfyops, ended, simulated, start
 
 
 @contextmanager
-def gateway(home: Path, *options: str | Path) -> Iterator[tuple[dict[str, Any], Any]]:
+def gateway(home: Path, *options: str | Path, **place: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     """What a started gateway says of itself, and its process."""
-    with started("serve", "--port", "0", "--home", home, "--json", *options) as process:
+    with started("serve", "--port", "0", "--home", home, "--json", *options, **place) as process:
         assert process.stdout is not None
         text = ""
         while not text.endswith("\n}\n"):

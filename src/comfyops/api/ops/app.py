@@ -45,6 +45,7 @@ _WORDS = {
     403: ("forbidden", "Only operators may do this."),
     404: ("not_found", "There is no such thing here."),
     405: ("method_not_allowed", "This cannot be done so."),
+    503: ("too_many_readers", "Too many read events already."),
 }
 
 

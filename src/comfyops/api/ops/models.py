@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any, Literal
 
-from anyio import to_thread
-from fastapi import APIRouter, Query
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -21,6 +21,7 @@ Verb = Literal["pause", "resume", "cancel", "retry"]
 
 _LOOK = 1.0  # seconds that one wait for news takes in a thread
 _ALIVE = 10.0  # seconds without news after which the client is sent a sign of life
+_READERS = 50  # of events at once; each waits in a thread of its own
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -84,6 +85,8 @@ def _looking(routes: APIRouter, shelf: Shelf) -> None:
 
 
 def _fetching(routes: APIRouter, shelf: Shelf) -> None:
+    readers = CapacityLimiter(_READERS)
+
     @routes.get("/downloads")
     def downloads() -> dict[str, Any]:
         """Every file of the downloads as it is now."""
@@ -103,7 +106,9 @@ def _fetching(routes: APIRouter, shelf: Shelf) -> None:
     @routes.get("/events", response_class=StreamingResponse)
     async def events() -> StreamingResponse:
         """Server-sent events `download`: all files first, then each that moves; slow readers miss steps, not ends."""
-        return StreamingResponse(_events(shelf), media_type="text/event-stream", headers=_HEADERS)
+        if readers.available_tokens < 1:
+            raise HTTPException(503)
+        return StreamingResponse(_events(shelf, readers), media_type="text/event-stream", headers=_HEADERS)
 
 
 def _otherwise(routes: APIRouter, shelf: Shelf) -> None:
@@ -124,14 +129,14 @@ def _otherwise(routes: APIRouter, shelf: Shelf) -> None:
         return {"errand": asdict(found) if found else None}
 
 
-async def _events(shelf: Shelf) -> AsyncIterator[str]:
+async def _events(shelf: Shelf, readers: CapacityLimiter) -> AsyncIterator[str]:
     with shelf.downloads.subscribe() as seen:
         for item in shelf.downloads.snapshot():
             yield _event(item)
         yield ": all\n\n"
         quiet = 0.0
         while True:
-            fresh = await to_thread.run_sync(_news, seen, abandon_on_cancel=True)
+            fresh = await to_thread.run_sync(_news, seen, abandon_on_cancel=True, limiter=readers)
             for item in fresh:
                 yield _event(item)
             quiet = 0.0 if fresh else quiet + _LOOK
