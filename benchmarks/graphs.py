@@ -64,3 +64,27 @@ def diffusion(nodes: int) -> Prompt:
         graph[f"{name}decode"] = _node("VAEDecode", samples=[f"{name}sample", 0], vae=["model", 2])
         graph[f"{name}save"] = _save(f"{name}decode")
     return graph
+
+
+def painting(model: str, seed: int) -> Prompt:
+    """The smallest picture that a checkpoint paints, in one step."""
+    return {
+        "1": _node("CheckpointLoaderSimple", ckpt_name=model),
+        "2": _node("CLIPTextEncode", text="a boat", clip=["1", 1]),
+        "3": _node("EmptyLatentImage", width=64, height=64, batch_size=1),
+        "4": _node(
+            "KSampler",
+            model=["1", 0],
+            positive=["2", 0],
+            negative=["2", 0],
+            latent_image=["3", 0],
+            seed=seed,
+            steps=1,
+            cfg=1.0,
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=1.0,
+        ),
+        "5": _node("VAEDecode", samples=["4", 0], vae=["1", 2]),
+        "6": _save("5"),
+    }

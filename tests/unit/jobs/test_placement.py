@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from benchmarks.schedules import Task, needs_for, offer
+
 from comfyops.jobs.offers import Offer
 from comfyops.jobs.placement import place
 from comfyops.jobs.situation import Busy, Group, Owner, Rules, Situation, Standing, Why
 from comfyops.jobs.turns import Turns
-from tests.unit.jobs.fleet import Task, needs_for, offer
 
 NOW = 1000.0
 BOTH = offer(["x", "y"])

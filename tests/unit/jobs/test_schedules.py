@@ -8,9 +8,9 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from benchmarks.schedules import Fleet, Outcome, Task, best_possible, first_come, offer
 
 from comfyops.jobs.situation import Owner, Placement, Rules, Situation, Standing, Why
-from tests.unit.jobs.fleet import Fleet, Outcome, Task, best_possible, first_come, offer
 
 WHOLE = os.environ.get("COMFYOPS_TEST_ALL") == "1"
 LOAD = 20.0
