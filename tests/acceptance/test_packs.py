@@ -5,6 +5,7 @@ Repositories are real ones on this disk, the registry and ComfyUI-Manager are si
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,6 +265,17 @@ def test_packs_are_taken_away_only_with_a_yes(bench: Bench) -> None:
     assert bench(*options).code == 1 and left(bench) == ["Fine-Pack", "linked"]
     assert bench(*options, "--yes").code == 0 and left(bench) == [] and bench.pack.folder.is_dir()
     bench(*options, "--yes").failed_with("node_pack", "no pack 'fine-pack'")
+
+
+def test_the_packs_of_a_manifest_are_had_at_their_commits(bench: Bench) -> None:
+    bench.pack.commit(marker__txt="later")
+    manifest = {"custom_nodes": [{"url": bench.pack.url, "commit_hash": bench.pack.commits[0]}]}
+    (bench.folder / "snapshot.json").write_text(json.dumps(manifest))
+    done = bench("nodes", "install", "--from", "snapshot.json", "--comfyui-path", "ComfyUI", "--yes", "--json")
+    assert done.data["installed"][0]["commit"] == bench.pack.commits[0]
+    (bench.folder / "snapshot.json").write_text("{}")
+    bench("nodes", "install", "--from", "snapshot.json", "--yes").failed_with("node_pack", "lists no packs")
+    bench("nodes", "install").failed_with("usage", "No pack is named", exit_code=2)
 
 
 def test_bad_wishes_are_refused_in_one_sentence(bench: Bench) -> None:

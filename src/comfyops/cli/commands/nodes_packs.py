@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,13 @@ from rich.markup import escape
 
 from comfyops.cli.options import Json, Server, Token, settings, wait_for
 from comfyops.cli.output import Result, count, say
+from comfyops.errors import UsageError
 
 if TYPE_CHECKING:
     from comfyops.deploy.packs.planning import How
+    from comfyops.deploy.packs.request import PackRequest
+
+_MOST_BYTES = 16 * 1024 * 1024
 
 Folder = Annotated[
     str | None, typer.Option("--comfyui-path", help="Folder of ComfyUI, else COMFYOPS_COMFYUI_PATH, else searched.")
@@ -45,8 +50,11 @@ def packs(comfyui_path: Folder = None, as_json: Json = False) -> Result:
 
 def install(
     names: Annotated[
-        list[str], typer.Argument(help="NAME, OWNER/NAME or address; pinned as NAME@COMMIT or NAME@VERSION.")
-    ],
+        list[str] | None, typer.Argument(help="NAME, OWNER/NAME or address; pinned as NAME@COMMIT or NAME@VERSION.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--from", help="Packs of a lock, or of another tool's manifest, at their commits.")
+    ] = None,
     comfyui_path: Folder = None,
     python: Annotated[Path | None, typer.Option("--python", help="ComfyUI's Python, if not its own.")] = None,
     by: Annotated[
@@ -67,7 +75,9 @@ def install(
     from comfyops.deploy.packs.request import parse
 
     chosen = settings(server=server, token=token)
-    wanted = [parse(name) for name in names]
+    wanted = [*(parse(name) for name in names or []), *(_listed(manifest) if manifest else ())]
+    if not wanted and manifest is None:
+        raise UsageError("No pack is named.", hint="Name one, or a manifest with --from.")
     ask = work.Ask(_root_or_none(comfyui_path, server), python, server, _way(by), as_json)
     tools = wait_for(work.tools_for(ask, chosen))
     plans = wait_for(work.planned(wanted, tools))
@@ -138,9 +148,21 @@ def _root_or_none(comfyui_path: str | None, server: str | None) -> Path | None:
     return _root(comfyui_path)
 
 
+def _listed(file: Path) -> tuple[PackRequest, ...]:
+    """The packs of a manifest. Raises MissingFileError, NotJsonError, NodePackError."""
+    from comfyops.deploy.packs.lists import requests
+    from comfyops.support import yaml_text
+    from comfyops.support.files import read_bytes
+
+    data = read_bytes(file, _MOST_BYTES)
+    try:
+        return requests(json.loads(data), str(file))
+    except (ValueError, RecursionError):
+        return requests(yaml_text.loads(data, str(file)), str(file))
+
+
 def _way(text: str | None) -> How | None:
     from comfyops.deploy.packs.planning import How
-    from comfyops.errors import UsageError
 
     ways = [How.GIT, How.MANAGER, How.COMFY_CLI]
     if text is None or text in ways:
