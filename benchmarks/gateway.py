@@ -11,41 +11,53 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import aiohttp
 
-from benchmarks import graphs
+from benchmarks import graphs, passing
 from benchmarks.server import comfyops, envelope
 from benchmarks.server import server as running
 from benchmarks.table import Row
 from comfyops.testing import graphs as small
 from comfyops.workflows import api_format
 
-_BARE = """
-async def app(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"42")]})
-    await send({"type": "http.response.body", "body": b"x" * 42})
-"""
 _VIEW = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Places:
-    """The server, the gateway before it, a token for the gateway, and the gateway's process."""
+    """The server, the gateway before it, a token for the gateway, the gateway's process, and what else passes on."""
 
     direct: str
     gateway: str
     token: str
     pid: int
+    others: Mapping[str, str]
 
     def both(self) -> dict[str, tuple[str, dict[str, str]]]:
-        """Address and headers of each."""
-        return {"direct": (self.direct, {}), "gateway": (self.gateway, {"Authorization": f"Bearer {self.token}"})}
+        """Address and headers of the server and the gateway."""
+        return {"direct": (self.direct, {}), "gateway": (self.gateway, self._who())}
+
+    def every(self) -> dict[str, tuple[str, dict[str, str]]]:
+        """The same, and of the others."""
+        return {**self.both(), **{name: (url, self._who()) for name, url in self.others.items()}}
+
+    def _who(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one place did: right answers per second beside direct ones in the same round, and median milliseconds."""
+
+    share: float
+    rate: float
+    milliseconds: float
 
 
 def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
@@ -53,10 +65,11 @@ def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
     if shutil.which("wrk") is None:
         print("wrk is not installed (apt-get install wrk): the gateway is not measured", file=sys.stderr)
         return
-    seconds, rounds = (1, 1) if quick else (3, 3)
+    seconds, rounds = (1, 1) if quick else (2, 7)
     with running(server) as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder)) as places:
         yield from _queue(places, name, seconds, rounds)
         yield from _prompts(places, name, Path(folder), seconds, rounds)
+        yield from _pictures(places, name, seconds, rounds)
         yield from asyncio.run(_python(places, name, quick=quick))
 
 
@@ -73,7 +86,9 @@ def _gateway(url: str, home: Path) -> Iterator[Places]:
         try:
             assert process.stdout is not None
             address = str(envelope(process.stdout)["data"]["url"])
-            yield Places(url, address, token, process.pid)
+            with passing.bare(url) as bare, passing.nginx(url, token) as nginx:
+                others = {"bare pass-through": bare} | ({"nginx with auth_request": nginx} if nginx else {})
+                yield Places(url, address, token, process.pid, others)
         finally:
             process.terminate()
 
@@ -92,26 +107,42 @@ def _wrk(url: str, headers: dict[str, str], seconds: int, connections: int, *mor
 
 
 def _in_turn(
-    places: Places, path: str, seconds: int, rounds: int, connections: int, *more: str
-) -> dict[str, tuple[float, float]]:
+    places: dict[str, tuple[str, dict[str, str]]], path: str, seconds: int, rounds: int, connections: int, *more: str
+) -> dict[str, Taken]:
+    """One after the other, again and again: what else the machine does then falls on all of them."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for url, headers in places.both().values():  # the first request proves the token, the first job asks for node types
+    for url, headers in places.values():  # the first request proves the token, the first job asks for node types
         _wrk(url + path, headers, 1, connections, *more)
     for _ in range(rounds):
-        for name, (url, headers) in places.both().items():
+        for name, (url, headers) in places.items():
             found.setdefault(name, []).append(_wrk(url + path, headers, seconds, connections, *more))
-    return {name: (median(item[0] for item in all_), median(item[1] for item in all_)) for name, all_ in found.items()}
+    direct = [rate for rate, _ in found["direct"]]
+    return {
+        name: Taken(
+            median(rate / beside for (rate, _), beside in zip(all_, direct, strict=True)),
+            median(rate for rate, _ in all_),
+            median(taken for _, taken in all_),
+        )
+        for name, all_ in found.items()
+    }
+
+
+def _beside(what: str, found: dict[str, Taken], server: str, goal: float) -> Iterator[Row]:
+    """Rows of the gateway (whose goal is a share of the direct rate) and of the others, for comparison."""
+    for name, taken in found.items():
+        if name != "direct":
+            how = f"{taken.rate:,.0f}/s, {taken.share:.2f} of direct {found['direct'].rate:,.0f}/s ({server})"
+            goal_of = 1 / goal if name == "gateway" else None
+            yield Row("gateway", f"{what}: direct / {name}", 1 / taken.share, "x", how, goal_of)
 
 
 def _queue(places: Places, name: str, seconds: int, rounds: int) -> Iterator[Row]:
-    bare = _bare(seconds)
-    many = _in_turn(places, "/queue", seconds, rounds, 32)
-    direct, through = many["direct"][0], many["gateway"][0]
-    how = f"{through:,.0f}/s, {through / direct:.2f} of direct {direct:,.0f}/s ({name}); bare uvicorn {bare:,.0f}/s"
-    yield Row("gateway", "GET /queue, 32 connections: direct / gateway", direct / through, "x", how, 2.5)
-    one = _in_turn(places, "/queue", seconds, rounds, 1)
-    how = f"p50 {one['gateway'][1]:.3f} ms against {one['direct'][1]:.3f} ms"
-    yield Row("gateway", "GET /queue, 1 connection: added", one["gateway"][1] - one["direct"][1], "ms", how, 0.25)
+    many = _in_turn(places.every(), "/queue", seconds, rounds, 32)
+    yield from _beside("GET /queue, 32 connections", many, name, 0.4)
+    one = _in_turn(places.both(), "/queue", seconds, rounds, 1)
+    added = one["gateway"].milliseconds - one["direct"].milliseconds
+    how = f"p50 {one['gateway'].milliseconds:.3f} ms against {one['direct'].milliseconds:.3f} ms"
+    yield Row("gateway", "GET /queue, 1 connection: added", added, "ms", how, 0.25)
 
 
 def _prompts(places: Places, name: str, folder: Path, seconds: int, rounds: int) -> Iterator[Row]:
@@ -120,72 +151,34 @@ def _prompts(places: Places, name: str, folder: Path, seconds: int, rounds: int)
     script.write_text(
         f"wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [==[{body}]==]\n"
     )
-    found = _in_turn(places, "/prompt", seconds, rounds, 8, "-s", str(script))
-    direct, through = found["direct"][0], found["gateway"][0]
-    how = f"{through:,.0f}/s, {through / direct:.2f} of direct {direct:,.0f}/s, validated twice ({name})"
-    yield Row("gateway", "POST /prompt: direct / gateway", direct / through, "x", how, 1 / 0.6)
+    found = _in_turn(places.every(), "/prompt", seconds, rounds, 32, "-s", str(script))
+    yield from _beside("POST /prompt, 32 connections", found, name, 0.6)
 
 
-def _bare(seconds: int) -> float:
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        (Path(folder) / "bare.py").write_text(_BARE)
-        line = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "bare:app",
-            "--port",
-            "18399",
-            "--log-level",
-            "critical",
-            "--no-access-log",
-        ]
-        process = stack.enter_context(subprocess.Popen(line, cwd=folder))
-        stack.callback(process.terminate)
-        asyncio.run(_until_up("http://127.0.0.1:18399"))
-        return _wrk("http://127.0.0.1:18399/", {}, seconds, 32)[0]
+def _pictures(places: Places, name: str, seconds: int, rounds: int) -> Iterator[Row]:
+    saved = asyncio.run(_uploaded(places))
+    path = f"/view?filename={saved}&type=input"
+    yield from _beside("GET /view, 20 MiB", _in_turn(places.every(), path, seconds, rounds, 1), name, 0.9)
 
 
-async def _until_up(url: str) -> None:
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
-        while True:
-            try:
-                await (await session.get(url)).read()
-                return
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
+async def _uploaded(places: Places) -> str:
+    """The name of a picture of noise on the server."""
+    url, headers = places.both()["gateway"]
+    form = aiohttp.FormData()
+    form.add_field("image", os.urandom(_VIEW), filename="comfyops-bench.png", content_type="image/png")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/upload/image", data=form, headers=headers) as response,
+    ):
+        return str((await response.json())["name"])
 
 
 async def _python(places: Places, name: str, *, quick: bool) -> list[Row]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         return [
-            await _pictures(session, places, name, 2 if quick else 15),
             await _stream(session, places, name, 50 if quick else 500, 1 if quick else 3),
             await _sockets(session, places, 50 if quick else 1000),
         ]
-
-
-async def _pictures(session: aiohttp.ClientSession, places: Places, name: str, repeats: int) -> Row:
-    data, url, headers = os.urandom(_VIEW), *places.both()["gateway"]
-    form = aiohttp.FormData()
-    form.add_field("image", data, filename="comfyops-bench.png", content_type="image/png")
-    async with session.post(f"{url}/upload/image", data=form, headers=headers) as response:
-        saved = (await response.json())["name"]
-
-    async def get(url: str, headers: dict[str, str]) -> None:
-        async with session.get(f"{url}/view", params={"filename": saved, "type": "input"}, headers=headers) as response:
-            size = sum([len(part) async for part in response.content.iter_any()])
-        if size != _VIEW:
-            raise AssertionError(f"/view gave {size} bytes")
-
-    taken = await _taken(places, get, repeats)
-    rate = {key: _VIEW / 1e6 / value for key, value in taken.items()}
-    beside = f"{rate['gateway'] / rate['direct']:.2f} of direct {rate['direct']:,.0f} MB/s"
-    how = f"{rate['gateway']:,.0f} MB/s, {beside} ({name})"
-    return Row(
-        "gateway", "GET /view, 20 MiB: gateway / direct, time", taken["gateway"] / taken["direct"], "x", how, 1 / 0.9
-    )
 
 
 async def _stream(session: aiohttp.ClientSession, places: Places, name: str, nodes: int, repeats: int) -> Row:

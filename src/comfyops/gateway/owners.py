@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import math
@@ -33,6 +34,7 @@ CREATE INDEX IF NOT EXISTS files_by_name ON files (type, subfolder, name);
 """
 
 
+_ADD = "INSERT OR IGNORE INTO files (owner, type, subfolder, name, at) VALUES (?, ?, ?, ?, ?)"
 _CLAIM = "INSERT OR IGNORE INTO jobs (id, owner, backend, at) VALUES (?, ?, ?, ?)"
 
 
@@ -43,6 +45,12 @@ class File:
     type: str
     subfolder: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    row: tuple[str, str, str, float]
+    made: asyncio.Future[bool]
 
 
 @lru_cache(maxsize=4096)
@@ -88,6 +96,7 @@ class Owners:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._at = 0.0  # of the newest claim
+        self._claiming: list[_Claim] = []
         self._claims = 0  # since the last checkpoint
         self._checkpoint: threading.Thread | None = None
         try:
@@ -98,19 +107,45 @@ class Owners:
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._db.executescript(_SCHEMA)
+            _add_times(self._db)
             if path is not None:
                 path.chmod(0o600)
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"The record of owners cannot be used: {error}.") from error
 
-    def claim(self, job: str, owner: str, backend: str) -> bool:
-        """Give a job to an owner; False where the id was used before."""
+    async def claim(self, job: str, owner: str, backend: str) -> bool:
+        """Give a job to an owner; False where the id was used before.
+
+        What is claimed in one turn of the event loop is committed together; all of it is, before anybody goes on.
+        """
+        loop = asyncio.get_running_loop()
         self._at = max(julian(time.time()), math.nextafter(self._at, math.inf))  # no two jobs at one time
-        done = self._db.execute(_CLAIM, (job, owner, backend, self._at))
-        self._claims += 1
+        claim = _Claim((job, owner, backend, self._at), loop.create_future())
+        if not self._claiming:
+            loop.call_soon(self._commit_claims)
+        self._claiming.append(claim)
+        return await claim.made
+
+    def _commit_claims(self) -> None:
+        claims, self._claiming = self._claiming, []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            made = [self._db.execute(_CLAIM, claim.row).rowcount == 1 for claim in claims]
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            failure = StorageError(f"The record of owners cannot be used: {error}.")
+            for claim in claims:
+                if not claim.made.done():
+                    claim.made.set_exception(failure)
+            return
+        for claim, new in zip(claims, made, strict=True):
+            if not claim.made.done():
+                claim.made.set_result(new)
+        self._claims += len(claims)
         if self._claims >= _CLAIMS and self._path is not None:
             self._begin_checkpoint(self._path)
-        return done.rowcount == 1
 
     def release(self, job: str) -> None:
         """The server did not take the job."""
@@ -143,9 +178,10 @@ class Owners:
 
     def add_files(self, owner: str, files: Iterable[File]) -> None:
         """These files are this owner's; a file may be several owners' where a server's cache gave it to each."""
-        rows = [(owner, file.type, file.subfolder, file.name) for file in files]
+        now = julian(time.time())
+        rows = [(owner, file.type, file.subfolder, file.name, now) for file in files]
         if rows:
-            self._db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)", rows)
+            self._db.executemany(_ADD, rows)
 
     def has_file(self, owner: str, file: File) -> bool:
         """Whether a file is this owner's."""
@@ -174,6 +210,13 @@ class Owners:
             self._claims = 0
             self._checkpoint = threading.Thread(target=_checkpoint, args=(path,), name="owners", daemon=True)
             self._checkpoint.start()
+
+
+def _add_times(db: sqlite3.Connection) -> None:
+    """Since when files are known, in a database that was made before that was kept."""
+    with contextlib.suppress(sqlite3.OperationalError):  # the column is there
+        db.execute("ALTER TABLE files ADD COLUMN at REAL NOT NULL DEFAULT 0")
+        db.execute("UPDATE files SET at = ?", (julian(time.time()),))
 
 
 def _checkpoint(path: Path) -> None:

@@ -21,6 +21,7 @@ from comfyops.workflows.graph import Graph
 
 _ANNOTATED = re.compile(r"(.*?)\s*\[(input|output|temp)\]\s*", re.DOTALL)
 _LONGEST_NAME = 400  # characters; longer texts are no file names
+_DUPLICATE = RefusedError(409, "duplicate_prompt_id", "A job of this prompt_id was sent before.")
 _STALE = frozenset({"value_not_in_list", "missing_node_type", "invalid_prompt", "custom_validation_failed"})
 
 
@@ -45,11 +46,22 @@ class Submitting:
             prompts.refuse(verdict)
         prompts.permit(verdict.graph, self._settings.classes.get(principal.role))  # classes may have been replaced
         active = self._count(principal.id, server)
-        if not self._owners.claim(request.job, principal.id, server.address.url):
-            raise RefusedError(409, "duplicate_prompt_id", "A job of this prompt_id was sent before.")
+        if request.job in active:
+            raise _DUPLICATE
         active.add(request.job)
+        if not await self._claimed(request.job, principal.id, server, active):
+            raise _DUPLICATE
         body = prompts.written(request, client_name(principal.id, request.client), ahead=everything)
         await self._send(exchange, server, request.job, body, active)
+
+    async def _claimed(self, job: str, owner: str, server: Server, active: set[str]) -> bool:
+        made = False
+        try:
+            made = await self._owners.claim(job, owner, server.address.url)
+        finally:
+            if not made:
+                active.discard(job)
+        return made
 
     async def _send(self, exchange: Exchange, server: Server, job: str, body: bytes, active: set[str]) -> None:
         headers = [(b"content-type", b"application/json")]

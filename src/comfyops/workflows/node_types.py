@@ -127,6 +127,7 @@ class NodeTypes(Mapping[str, NodeType]):
     ) -> None:
         self._facts = facts
         self._parsed: dict[str, NodeType] = {}
+        self.prepared: dict[str, Any] = {}  # what `checks` has prepared for a class, kept for the next graph
         self.version = version
         self.files_known = files_known
         self.folders = known_folders() if folders is None else folders

@@ -138,7 +138,7 @@ class _Checker:
         self.file_exists = file_exists
         self.checked: dict[str, tuple[bool, list[Fault]]] = {}
         self.path: dict[str, None] = {}  # the nodes being visited, outermost first
-        self.plans: dict[str, tuple[InputCheck, ...]] = {}
+        self.plans: dict[str, tuple[InputCheck, ...]] = types.prepared
         self.silent_cycle: tuple[str, ...] = ()
 
     def verdict(self, outputs: list[str]) -> Verdict:
