@@ -295,3 +295,14 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, run: Run) -> Non
     (tmp_path / ".secrets").unlink()
     (tmp_path / ".env").mkdir()
     run("sync", "--unify").failed_with("storage", "no file")
+
+
+def test_a_folder_is_scanned_for_secrets_without_showing_them(tmp_path: Path) -> None:
+    token = "hf_" + "aB3" * 12
+    (tmp_path / "notes.txt").write_text(f"one\ntwo {token}\n")
+    done = processes.comfyops("secrets", "scan", tmp_path)
+    assert done.code == 1 and "notes.txt:2  Hugging Face token" in done.out.replace("\n", "")
+    assert token not in done.out + done.err
+    digest = done.out.split()[-1]
+    again = processes.comfyops("secrets", "scan", tmp_path, "--allow", digest, "--json")
+    assert again.code == 0 and again.data["suspects"] == []

@@ -14,7 +14,7 @@ from comfyops.auth.secrets import changing, checks, model, rotation
 from comfyops.auth.secrets.changing import Changed
 from comfyops.auth.secrets.model import Secret
 from comfyops.auth.secrets.store import Store
-from comfyops.cli.commands import secrets_backup, secrets_import, secrets_sync
+from comfyops.cli.commands import secrets_backup, secrets_import, secrets_scan, secrets_sync
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count
 from comfyops.cli.secret_options import SecretsFile, passphrase, recording, store_of
@@ -144,5 +144,5 @@ def _duration(text: str) -> timedelta:
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
-for module in (secrets_import, secrets_sync, secrets_backup):
+for module in (secrets_import, secrets_sync, secrets_backup, secrets_scan):
     module.register(app)
