@@ -3,9 +3,9 @@
 Ours always hashes what comes and flushes it to the disk; the others do neither, except where it says so. A ratio is the
 median of ours over the median of the other's, taken in turn. Programs that are not installed are left out.
 
-Both ends run on this machine: without a throttle they share its processors, and the disk is the limit where it is slower
-than they are, since ours alone waits for it. On loopback ours asks for ranges of 4 MiB, far lines get longer ones: where
-each response is cut after 8 MB or more, its responses are mostly shorter than that, while those of one long range are not.
+Both ends run on this machine: without a throttle they share its processors, and the disk is the limit where it is
+slower than they are, since ours alone waits for it. On loopback ours asks for ranges of 4 MiB, of far servers for longer
+ones: where each response is cut after 8 MB or more, most of its responses are shorter than that.
 """
 
 from __future__ import annotations
