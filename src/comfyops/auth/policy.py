@@ -83,6 +83,15 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     # ComfyUI: what people keep.
     (_READ, "/userdata/**", s.USERDATA_READ),
     (_READ, "/v2/userdata/**", s.USERDATA_READ),
+    # Comfy API v2.
+    (_READ, "/v2/jobs/**", s.JOBS_READ),
+    (("POST", "DELETE"), "/v2/jobs/**", s.JOBS_WRITE),
+    (_READ, "/v2/batches/**", s.JOBS_READ),
+    (("POST",), "/v2/batches", s.JOBS_WRITE),
+    (_READ, "/v2/assets/**", s.FILES_READ),
+    (("POST", "DELETE"), "/v2/assets/**", s.FILES_WRITE),
+    (_READ, "/v2/health", s.SERVER_READ),
+    (_READ, "/v2/openapi.json", s.SERVER_READ),
     (("POST", "DELETE"), "/userdata/**", s.USERDATA_WRITE),
     (_READ, "/settings/**", s.USERDATA_READ),
     (("POST",), "/settings/**", s.USERDATA_WRITE),

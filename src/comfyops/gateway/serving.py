@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from comfyops.auth.audit import AuditLog
 from comfyops.auth.audit_store import AuditStore
@@ -24,6 +25,9 @@ from comfyops.gateway.opened import OpenDoor, Opened, through
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.upkeep import Upkeep, kept_up
+
+if TYPE_CHECKING:
+    from comfyops.gateway.durable.routes import DurableJobs
 
 OWNERS = "gateway.db"
 """File of the record whose job and whose file it is."""
@@ -55,16 +59,18 @@ async def serving(
     home: Path,
     listen: Listen,
     mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
+    durable: DurableJobs | None = None,
 ) -> AsyncIterator[Served]:
     """Serve while the block runs; gives the addresses. Accounts, record and owners are kept in `home`.
 
-    `mounts` are applications by the prefix of their paths, such as "/ops"; who reaches them was let in.
+    `mounts` are applications by the prefix of their paths, such as "/ops"; who reaches them was let in. `durable` takes
+    jobs into a queue of ours; without it they go straight to the servers.
 
     Raises StorageError, AccountError, MissingExtraError, PortInUseError and UsageError.
     """
     async with AsyncExitStack() as stack:
         records = _opened(stack, settings, auth, home.expanduser())
-        gateway = records.gateway(settings, auth, mounts)
+        gateway = records.gateway(settings, auth, mounts, durable)
         files = (str(file) if file else None for file in (listen.certificate, listen.key))
         certificate, key = files
         own = listening(gateway, listen.host, listen.port, certificate=certificate, key=key)
@@ -90,10 +96,16 @@ class _Records:
     owners: Owners
     kept: Kept | None
 
-    def gateway(self, settings: GatewaySettings, auth: AuthSettings, mounts: Mapping[str, ASGIApp]) -> Gateway:
+    def gateway(
+        self,
+        settings: GatewaySettings,
+        auth: AuthSettings,
+        mounts: Mapping[str, ASGIApp],
+        durable: DurableJobs | None,
+    ) -> Gateway:
         """The application that works on it."""
         every = {**managing.mounts(self.store, self.audit, self.audited, auth), **mounts}
-        return Gateway(settings, self.authenticator, self.owners, self.audit.record, every, self.kept)
+        return Gateway(settings, self.authenticator, self.owners, self.audit.record, every, self.kept, durable)
 
 
 def _opened(stack: AsyncExitStack, settings: GatewaySettings, auth: AuthSettings, home: Path) -> _Records:

@@ -49,10 +49,15 @@ class Prober:
         self._settings = settings
         self._read_at: dict[str, float] = {}
         self._types: dict[str, NodeTypes] = {}
+        self._kinds: dict[str, str] = {}
 
     def node_types(self) -> NodeTypes | None:
         """The node types of the backend with the most classes, of those looked at here."""
         return max(self._types.values(), key=len, default=None)
+
+    def kinds(self) -> list[NodeTypes]:
+        """The node types of the backends looked at here, once for those that offer the same."""
+        return list({self._kinds[name]: types for name, types in self._types.items()}.values())
 
     async def look(self, row: BackendRow) -> None:
         """Look at one backend and write what was found."""
@@ -77,9 +82,9 @@ class Prober:
 
     async def _offer(self, row: BackendRow, client: ComfyUI) -> Offer:
         types = await client.node_types(refresh=True)
-        self._types[row.id] = types
         models = await client.model_files()
         offer = await asyncio.to_thread(offer_of, types, models, await client.system_stats(), row.tags)
+        self._types[row.id], self._kinds[row.id] = types, offer.key
         self._read_at[row.id] = self._store.clock()
         return offer
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,11 +20,12 @@ from comfyops.cli.output import Result, emit, say
 from comfyops.cli.serve_launch import ComfyUIPath, Extra, Launch, LaunchWish, Python, launch_wish, launched
 from comfyops.cli.serve_options import OpenListen, OpenMode, OpenOwner, OpenRole
 from comfyops.errors import UsageError
+from comfyops.service import durable_jobs
 
 if TYPE_CHECKING:
     from comfyops.config import Settings
     from comfyops.deploy.keeping import Keeper
-    from comfyops.gateway.serving import Listen
+    from comfyops.gateway.serving import Listen, Served
     from comfyops.gateway.settings import Classes, GatewaySettings
 
 Chosen = Callable[..., "GatewaySettings"]
@@ -63,6 +66,9 @@ def serve(
     open_role: OpenRole = "artist",
     open_mode: OpenMode = "600",
     models_dir: ModelsDir = None,
+    pass_through: Annotated[
+        bool, typer.Option("--pass-through", help="Jobs go straight to the servers, which forget them when they end.")
+    ] = False,
     page: Annotated[bool, typer.Option("--page", help="With the simulator: the official ComfyUI page.")] = False,
     launch: Launch = False,
     comfyui_path: ComfyUIPath = None,
@@ -106,49 +112,69 @@ def serve(
             limits=Limits(jobs=max_jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout),
         )
 
+    run = _Run(configured, listen, as_json, durable=not pass_through)
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
         if wish is not None:
-            wait_for(_launched(chosen, wish, configured, listen, as_json), _loop())
+            wait_for(_launched(chosen, wish, run), _loop())
         elif backend:
-            wait_for(_serve(chosen(), configured, listen, as_json, simulated=False), _loop())
+            wait_for(_serve(chosen(), run), _loop())
         else:
-            wait_for(_simulated(chosen, configured, listen, as_json, page=page), _loop())
+            wait_for(_simulated(chosen, run, page=page), _loop())
 
 
-async def _launched(chosen: Chosen, wish: LaunchWish, configured: Settings, listen: Listen, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How to serve."""
+
+    configured: Settings
+    listen: Listen
+    as_json: bool
+    durable: bool
+
+
+async def _launched(chosen: Chosen, wish: LaunchWish, run: _Run) -> None:
     async with launched(wish) as keeper:
-        await _serve(chosen(keeper.url, keeper), configured, listen, as_json, simulated=False)
+        await _serve(chosen(keeper.url, keeper), run, passing=(keeper.url,))
 
 
-async def _simulated(chosen: Chosen, configured: Settings, listen: Listen, as_json: bool, *, page: bool) -> None:
+async def _simulated(chosen: Chosen, run: _Run, *, page: bool) -> None:
     from comfyops.simulator.server import Simulator
     from comfyops.simulator.settings import SimulatorSettings
 
     async with Simulator(SimulatorSettings(port=0, page=page)) as simulator:
         say("no --backend was given: this is a simulated ComfyUI, which draws nothing real")
-        await _serve(chosen(simulator.url), configured, listen, as_json, simulated=True)
+        await _serve(chosen(simulator.url), run, passing=(simulator.url,), simulated=True)
 
 
 async def _serve(
-    gateway: GatewaySettings, configured: Settings, listen: Listen, as_json: bool, *, simulated: bool
+    gateway: GatewaySettings, run: _Run, *, passing: tuple[str, ...] = (), simulated: bool = False
 ) -> None:
     from comfyops.gateway.serving import serving
 
-    folder = configured.home.expanduser()
-    async with (
-        parts.ops_mounts(configured, gateway.backends) as mounts,
-        serving(gateway, configured.auth, folder, listen, mounts) as served,
-    ):
-        backends = [item.url for item in gateway.backends]
-        if as_json:
-            data = {"url": served.url, "opened": served.opened, "backends": backends, "simulated": simulated}
-            emit(Result("serve", data), as_json=True)
-        say(f"gateway ready at {served.url}, before {', '.join(backends)} (stop it with Ctrl-C)")
-        say(f"operators see backends and models at {served.url}/ops")
-        if listen.opened is not None:
-            who = f"{listen.opened.owner!r} ({listen.opened.role})"
-            say(f"open at {served.opened}: who reaches it needs no credential and acts as {who}")
-        await asyncio.Event().wait()
+    configured, listen = run.configured, run.listen
+    async with AsyncExitStack() as stack:
+        mounts = await stack.enter_async_context(parts.ops_mounts(configured, gateway.backends))
+        service = None
+        if run.durable:
+            service = await stack.enter_async_context(durable_jobs(configured, gateway, passing=passing))
+            mounts |= service.mounts
+        native = service.native if service is not None else None
+        folder = configured.home.expanduser()
+        served = await stack.enter_async_context(serving(gateway, configured.auth, folder, listen, mounts, native))
+        _tell(gateway, served, run, simulated=simulated)
+        await (service.dispatcher.serve() if service is not None else asyncio.Event().wait())
+
+
+def _tell(gateway: GatewaySettings, served: Served, run: _Run, *, simulated: bool) -> None:
+    backends = [item.url for item in gateway.backends]
+    if run.as_json:
+        data = {"url": served.url, "opened": served.opened, "backends": backends, "simulated": simulated}
+        emit(Result("serve", {**data, "durable": run.durable}), as_json=True)
+    say(f"gateway ready at {served.url}, before {', '.join(backends)} (stop it with Ctrl-C)")
+    say(f"operators see backends and models at {served.url}/ops")
+    if run.listen.opened is not None:
+        who = f"{run.listen.opened.owner!r} ({run.listen.opened.role})"
+        say(f"open at {served.opened}: who reaches it needs no credential and acts as {who}")
 
 
 def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
