@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from comfyops.jobs import quotas, reading, schema, steps
 from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.job import ACTIVE, Job, JobState
 from comfyops.jobs.needs import Needs
-from comfyops.jobs.offers import Fits
+from comfyops.jobs.offers import Fits, Offer
 from comfyops.jobs.placement import place
 from comfyops.jobs.situation import Busy, Decision, Group, Owner, Rules, Situation, Standing
 from comfyops.jobs.store import Store
@@ -76,7 +76,8 @@ class Placer:
     def _groups(self, connection: Connection, now: float) -> list[Group]:
         keys = (_j.owner, _j.priority, _j.needs_key)
         ready = (_j.state == JobState.WAITING, _j.blockers == 0, _j.not_before <= now)
-        oldest = func.min(_j.created_at).label("oldest")
+        since = case((_j.not_before > _j.created_at, _j.not_before), else_=_j.created_at)
+        oldest = func.min(since).label("oldest")
         statement = select(*keys, func.count().label("count"), oldest).where(*ready).group_by(*keys)
         rows = connection.execute(statement).all()
         self._read_needs(connection, {row.needs_key for row in rows})
@@ -108,18 +109,16 @@ class Placer:
         if not rows:
             return []
         offers = self._fleet.read_offers(connection)
-        busy = self._busy(connection, [row.id for row in rows])
-        return [
-            Standing(row.id, offers[row.id], row.loaded, row.loaded_since, busy.get(row.id), row.state == "up")
-            for row in rows
-            if row.id in offers
-        ]
+        running = self._at_work(connection, [row.id for row in rows])
+        return [_standing(row, offers[row.id], running.get(row.id)) for row in rows if row.id in offers]
 
-    def _busy(self, connection: Connection, names: Sequence[str]) -> dict[str, Busy]:
-        columns = (_j.backend, _j.owner, _j.bound_at, _t.warm)
-        statement = select(*columns).outerjoin(schema.timings, _t.needs_key == _j.needs_key)
-        found = connection.execute(statement.where(_j.state.in_(ACTIVE), _j.backend.in_(names)))
-        return {row.backend: Busy(row.owner, row.bound_at or 0.0, row.warm or _GUESS_RUN) for row in found}
+    def _at_work(self, connection: Connection, names: Sequence[str]) -> dict[str, Any]:
+        """The job of each backend that has one: whose it is, since when, its models and what is known of its times."""
+        columns = (_j.backend, _j.owner, _j.bound_at, _n.model_set, _t.warm, _t.cold)
+        whole = schema.jobs.join(schema.needs, _n.key == _j.needs_key)
+        whole = whole.outerjoin(schema.timings, _t.needs_key == _j.needs_key)
+        statement = select(*columns).select_from(whole).where(_j.state.in_(ACTIVE), _j.backend.in_(names))
+        return {row.backend: row for row in connection.execute(statement)}
 
     def _owners(self, connection: Connection, groups: Sequence[Group]) -> dict[str, Owner]:
         running = select(_j.owner, func.count()).where(_j.state.in_(ACTIVE)).group_by(_j.owner)
@@ -128,6 +127,19 @@ class Placer:
         names = {group.owner for group in groups}
         turns = self._turns.of(names | counts.keys())
         return {name: _owner(limits.get(name), counts.get(name, 0), turns.get(name, 0.0)) for name in names}
+
+
+def _standing(row: Any, offer: Offer, running: Any) -> Standing:
+    """A backend as it stands; one at work has, or is loading, the models of its job."""
+    is_open = row.state == "up"
+    if running is None:
+        return Standing(row.id, offer, row.loaded, row.loaded_since, None, is_open)
+    began, models = running.bound_at or 0.0, running.model_set or row.loaded
+    if models == row.loaded:
+        busy = Busy(running.owner, began, running.warm or running.cold or _GUESS_RUN)
+        return Standing(row.id, offer, models, row.loaded_since, busy, is_open)
+    seconds = running.cold or (running.warm or _GUESS_RUN) + _GUESS_LOAD
+    return Standing(row.id, offer, models, began, Busy(running.owner, began, seconds), is_open)
 
 
 def _owner(quota: quotas.Quota | None, running: int, turn: float) -> Owner:
