@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from comfyops.cli.output import count, in_words, show, talk
 from comfyops.models.hashing import HashProgress, Listener
+from comfyops.models.progress_log import HashLog
 
 _LINE_EVERY = 5.0  # seconds, where there is no terminal
 
@@ -38,15 +40,16 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def hashing_shown(*, quiet: bool) -> Iterator[Listener | None]:
+def hashing_shown(*, quiet: bool) -> Iterator[Listener]:
     """Show how far files are read until the block is left, which may be stopped: a bar on a terminal, a line now and
-    then elsewhere.
+    then elsewhere; and log it.
     """
+    logged = HashLog()
     with stoppable():
         if quiet:
-            yield None
+            yield logged
         elif not talk().is_terminal:
-            yield _Lines()
+            yield _both(logged, _Lines())
         else:
             columns = (
                 TextColumn("reading"),
@@ -57,7 +60,16 @@ def hashing_shown(*, quiet: bool) -> Iterator[Listener | None]:
             )
             with Progress(*columns, console=talk(), transient=True) as bars:
                 task = bars.add_task("reading", total=None)
-                yield lambda told: bars.update(task, completed=told.read_bytes, total=told.of_bytes)
+                moved = partial(bars.update, task)
+                yield _both(logged, lambda told: moved(completed=told.read_bytes, total=told.of_bytes))
+
+
+def _both(logged: Listener, shown: Listener) -> Listener:
+    def listen(told: HashProgress) -> None:
+        logged(told)
+        shown(told)
+
+    return listen
 
 
 class _Lines:

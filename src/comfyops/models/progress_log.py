@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from comfyops.models.check import Finding
+from comfyops.models.hashing import HashProgress
 from comfyops.models.transfer.request import DownloadProgress
 from comfyops.support.logs import TALK
 
@@ -53,6 +54,24 @@ class ProgressLog:
         percent = progress.percent or 0.0
         self._said[progress.model_name] = now, percent
         _log.info("   %s: %.1f%%", progress.model_name, percent, extra=_fields(progress))
+
+
+class HashLog:
+    """A listener of files that are read: a line for each percent of all of them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said = clock(), 0.0
+
+    def __call__(self, told: HashProgress) -> None:
+        """Log what is new."""
+        percent, now = 100 * told.read_bytes / max(1, told.of_bytes), self._clock()
+        if now - self._said[0] < _EVERY or percent - self._said[1] < _STEP:
+            return
+        self._said = now, percent
+        extra = {"percent": round(percent, 1), "files": told.files, "of_files": told.of_files}
+        extra |= {"read_bytes": told.read_bytes, "total_bytes": told.of_bytes}
+        _log.info("   reading: %.1f%% of %d files", percent, told.of_files, extra=extra)
 
 
 def log_findings(findings: Iterable[Finding]) -> None:

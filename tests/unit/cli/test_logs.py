@@ -16,7 +16,8 @@ from comfyops.cli import logs, output
 from comfyops.cli.main import run
 from comfyops.config import Settings
 from comfyops.errors import ModelError
-from comfyops.models.progress_log import ProgressLog
+from comfyops.models.hashing import HashProgress
+from comfyops.models.progress_log import HashLog, ProgressLog
 from comfyops.models.transfer.request import DownloadProgress, Status
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - (DEBUG|INFO|WARNING|ERROR) - .*")
@@ -66,6 +67,16 @@ def test_json_lines_carry_file_and_percent_as_fields(tmp_path: Path) -> None:
     )
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", item["time"]) for item in data)
     assert "Resuming" in data[2]["message"]
+
+
+def test_reading_many_files_is_logged_by_percent(tmp_path: Path) -> None:
+    logs.set_up(tmp_path / "log", "json")
+    times = iter((0.0, 0.5, 2.0, 4.0, 4.1))
+    listener = HashLog(clock=lambda: next(times))
+    for read in (100, 200, 201, 900):
+        listener(HashProgress(1, 3, read, 1000))
+    data = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(item["percent"], item["files"], item["of_files"]) for item in data] == [(20.0, 1, 3), (90.0, 1, 3)]
 
 
 def test_options_of_logging_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
