@@ -4,7 +4,7 @@ Ours always hashes what comes and flushes it to the disk; the others do neither,
 median of ours over the median of the other's, taken in turn. Programs that are not installed are left out.
 
 Both ends run on this machine: without a throttle they share its processors, and the disk is the limit where it is
-slower than they are, since ours alone waits for it. On loopback ours asks for ranges of 4 MiB, of far servers for longer
+slower than they are, since ours alone waits for it. Ours asks for ranges of 4 MiB here, of far servers for longer
 ones: where each response is cut after 8 MB or more, most of its responses are shorter than that.
 """
 
