@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from comfyops.errors import UsageError
+from comfyops.errors import PortInUseError, UsageError
 from comfyops.models.entry import ModelEntry
 from comfyops.models.provision import Outcome, Provision
 from comfyops.models.sharing.server import Listen, sharing, span_of
@@ -104,6 +104,22 @@ async def test_what_a_share_knows_follows_its_folder(tmp_path: Path) -> None:
         shelf.look()
         assert shelf.by_hash(sha(DATA)) is None
         assert (named := shelf.by_name("loras/a.safetensors")) is not None and named.sha256 == sha(OTHER)
+
+
+async def test_a_share_that_cannot_listen_says_why(tmp_path: Path) -> None:
+    shelf = Shelf(of_folder(tmp_path))
+    async with sharing(shelf, Listen("127.0.0.1", 0, "0123456789abcdef")) as url:
+        taken = int(url.rpartition(":")[2])
+        with pytest.raises(PortInUseError, match="in use"):
+            async with sharing(shelf, Listen("127.0.0.1", taken, "0123456789abcdef")):
+                pass
+    with pytest.raises(UsageError, match="at least 16"):
+        async with sharing(shelf, Listen("127.0.0.1", 0, "short")):
+            pass
+    (tmp_path / "no.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match=r"no\.pem"):
+        async with sharing(shelf, Listen("127.0.0.1", 0, "0123456789abcdef", tmp_path / "no.pem", tmp_path / "no.pem")):
+            pass
 
 
 @pytest.mark.parametrize(
