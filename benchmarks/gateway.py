@@ -80,7 +80,7 @@ def _gateway(url: str, home: Path) -> Iterator[Places]:
         stdout=subprocess.PIPE, check=True,
     )  # fmt: skip
     token = json.loads(made.stdout)["data"]["token"]
-    arguments = [comfyops(), "serve", "--backend", url, "--port", "0", "--home", str(home), "--json"]
+    arguments = [comfyops(), "serve", "--backend", url, "--port", "0", "--home", str(home), "--pass-through", "--json"]
     arguments += ["--max-jobs", "1000000", "--max-requests", "1000000"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
