@@ -142,8 +142,11 @@ def permit(graph: Graph, classes: Classes | None) -> None:
             raise RefusedError(403, "class_not_allowed", words, details=f"Node {node.id}")
 
 
-def written(request: Request, client: str, *, ahead: bool) -> bytes:
-    """The body for the server: our name for the client, `_meta` everywhere; `ahead` keeps front and number."""
+def written(request: Request, client: str, *, ahead: bool, turn: int | None = None) -> bytes:
+    """The body for the server: our name for the client, `_meta` everywhere; `ahead` keeps front and number.
+
+    `turn` is the number of a job that has, or may have, none of its own.
+    """
     prompt = {key: node if "_meta" in node else {**node, "_meta": {}} for key, node in request.raw.items()}
     body: dict[str, Any] = {"prompt": prompt, "client_id": client, "prompt_id": request.job}
     extra = {key: value for key, value in request.extra.items() if key != "client_id"}
@@ -155,6 +158,8 @@ def written(request: Request, client: str, *, ahead: bool) -> bytes:
         body["front"] = True
     elif ahead and request.number is not None:
         body["number"] = request.number
+    elif turn is not None:
+        body["number"] = turn
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 

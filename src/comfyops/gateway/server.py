@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from comfyops.errors import BackendError, InputError, NotComfyUIError, UnreachableError
 from comfyops.gateway.settings import BackendAddress, Limits
+from comfyops.gateway.turns import Turns
 from comfyops.gateway.upstream import Upstream
 from comfyops.workflows import node_types
 from comfyops.workflows.node_types import NodeTypes
@@ -35,6 +36,7 @@ class Server:
         self.state: State = "unknown"
         self.jobs: frozenset[str] = frozenset()
         self.running: tuple[str, ...] = ()
+        self.turns = Turns()
         self._limits = limits
         self._clock = clock
         self._types: NodeTypes | None = None
@@ -96,6 +98,7 @@ class Server:
         self.running = tuple(str(item[1]) for item in queue["queue_running"])
         waiting = tuple(str(item[1]) for item in queue["queue_pending"])
         self.jobs = frozenset(self.running + waiting)
+        self.turns.seen(item[0] for item in queue["queue_running"] or queue["queue_pending"])
         head = self.running[0] if self.running else None
         if head != self._head or not self.jobs:
             self._head = head

@@ -51,7 +51,8 @@ class Submitting:
         active.add(request.job)
         if not await self._claimed(request.job, principal.id, server, active):
             raise _DUPLICATE
-        body = prompts.written(request, client_name(principal.id, request.client), ahead=everything)
+        turn = server.turns.take(principal.id)
+        body = prompts.written(request, client_name(principal.id, request.client), ahead=everything, turn=turn)
         await self._send(exchange, server, request.job, body, active)
 
     async def _claimed(self, job: str, owner: str, server: Server, active: set[str]) -> bool:
