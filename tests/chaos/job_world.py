@@ -16,6 +16,7 @@ from comfyops.jobs.queue import Queue
 from comfyops.workflows import api_format
 from comfyops.workflows.graph import GraphBuilder
 from tests.acceptance.processes import COMMAND, environment
+from tests.postgresql import PostgreSQL
 
 SECONDS = 90.0
 """How long anything may take on a busy machine before a test calls it hanging."""
@@ -89,6 +90,7 @@ class World:
     def __init__(self, database: str, folder: Path) -> None:
         self.folder = folder
         self.database = database or f"sqlite:///{folder}/queue/queue.db"
+        self.postgresql: PostgreSQL | None = None
         self.servers: list[Process] = []
         self.workers: list[Process] = []
 

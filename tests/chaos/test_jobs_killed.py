@@ -27,6 +27,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
             yield world
         return
     with PostgreSQL.started() as server, World(server.fresh(), tmp_path) as world:
+        world.postgresql = server
         yield world
 
 
@@ -64,7 +65,10 @@ async def test_random_kills_and_freezes_lose_nothing_and_do_nothing_twice(world:
         for number in range(COUNT):
             await queue.submit(work(number), "me")
         for _ in range(BLOWS):
-            await asyncio.to_thread(strike, chance, chance.choice([*world.workers, *world.servers]))
+            if world.postgresql is not None and chance.random() < 0.2:
+                await asyncio.to_thread(world.postgresql.restart_hard)
+            else:
+                await asyncio.to_thread(strike, chance, chance.choice([*world.workers, *world.servers]))
             await asyncio.sleep(chance.uniform(0.2, 1.0))
         await until(lambda: all_over(queue), 1500 if WHOLE else 100)
         await check_exactly_once(queue, COUNT)

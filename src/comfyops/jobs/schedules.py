@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -106,7 +106,8 @@ def _add(tx: Tx, schedule: Schedule) -> Schedule:
     row = tx.execute(select(_s.owner).where(_s.name == schedule.name)).one_or_none()
     if row is not None and row.owner != schedule.owner:
         raise ScheduleError(f"The name {schedule.name!r} belongs to another owner's schedule.")
-    document = {**asdict(schedule.submission), "extra_data": dict(schedule.submission.extra_data)}
+    document = {item.name: getattr(schedule.submission, item.name) for item in fields(Submission)}
+    document["extra_data"] = dict(schedule.submission.extra_data)
     values = {
         "owner": schedule.owner,
         "cron": schedule.cron,

@@ -35,6 +35,8 @@ _WAIT = 30.0  # seconds for another process's write to end
 _READERS = 4  # threads
 _WRITERS = 8  # threads, PostgreSQL only
 _MOST_AT_ONCE = 128  # writes in one transaction, SQLite only
+_TRIES = 5
+_TRY_AGAIN = ("40001", "40P01")  # PostgreSQL's words for: two transactions met, yours was undone, do it again
 
 
 @dataclass
@@ -46,6 +48,12 @@ class Tx:
     events: list[JobEvent] = field(default_factory=list)
     wakes: set[str] = field(default_factory=set)  # who has to look again, see `hub`
     looks: set[str] = field(default_factory=set)  # jobs that watchers in other processes shall look at
+
+    def forget(self) -> None:
+        """Tell nothing: the transaction was undone."""
+        self.events.clear()
+        self.wakes.clear()
+        self.looks.clear()
 
     def execute(self, *arguments: Any) -> Any:
         """Run a statement."""
@@ -170,8 +178,7 @@ def _attempt(tx: Tx, what: Callable[[Tx], Any]) -> tuple[Any, BaseException | No
         with translated(), tx.connection.begin_nested():
             return what(tx), None
     except Exception as error:  # noqa: BLE001  (it is the caller's; the others of the group go on)
-        tx.events.clear()
-        tx.wakes.clear()
+        tx.forget()
         return None, error
 
 
@@ -182,6 +189,11 @@ def _settle(future: Future[Any], result: Any, error: BaseException | None) -> No
         future.set_exception(error)
     else:
         future.set_result(result)
+
+
+def _cause(error: DatabaseError) -> object:
+    """The driver's own error."""
+    return getattr(error.__cause__, "orig", None)
 
 
 class _ManyWriters:
@@ -199,7 +211,18 @@ class _ManyWriters:
         self._threads.shutdown()
 
     def _run(self, tx: Tx, what: Callable[[Tx], T]) -> T:
-        with translated(), self._engine.begin() as connection:
+        for attempt in range(_TRIES):
+            try:
+                with translated():
+                    return self._once(tx, what)
+            except DatabaseError as error:
+                if attempt + 1 == _TRIES or getattr(_cause(error), "sqlstate", None) not in _TRY_AGAIN:
+                    raise
+                tx.forget()
+        raise AssertionError("unreachable")
+
+    def _once(self, tx: Tx, what: Callable[[Tx], T]) -> T:
+        with self._engine.begin() as connection:
             tx.connection = connection
             result = what(tx)
             for job in dict.fromkeys([*(event.job for event in tx.events), *tx.looks]):
