@@ -211,15 +211,16 @@ class _ManyWriters:
         self._threads.shutdown()
 
     def _run(self, tx: Tx, what: Callable[[Tx], T]) -> T:
-        for attempt in range(_TRIES):
+        left = _TRIES
+        while True:
             try:
                 with translated():
                     return self._once(tx, what)
             except DatabaseError as error:
-                if attempt + 1 == _TRIES or getattr(_cause(error), "sqlstate", None) not in _TRY_AGAIN:
+                left -= 1
+                if not left or getattr(_cause(error), "sqlstate", None) not in _TRY_AGAIN:
                     raise
                 tx.forget()
-        raise AssertionError("unreachable")
 
     def _once(self, tx: Tx, what: Callable[[Tx], T]) -> T:
         with self._engine.begin() as connection:
