@@ -6,15 +6,19 @@ Repositories are real ones on this disk, the registry and ComfyUI-Manager are si
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.acceptance.processes import Done, comfyops, serving
+from tests.acceptance.processes import COMMAND, Done, comfyops, environment, serving, wait_until
 from tests.fake_comfyui import installation
 from tests.pack_repository import git_environment, repository, wheel
 
@@ -161,6 +165,49 @@ def test_nothing_is_left_of_a_pack_that_fails(bench: Bench, files: dict[str, str
     assert bench.install(f"{bench.pack.url}@{good}").code == 0
     assert bench.install(f"{bench.pack.url}@{bad}").code == 1
     assert bench.packs()[0]["commit"] == good
+
+
+SLOW = """
+import os, pathlib, time
+if pathlib.Path("../slow").exists():
+    pathlib.Path("../begun.new").write_text(str(os.getpid()))
+    os.replace("../begun.new", "../begun")
+    time.sleep(600)
+"""
+
+
+def test_a_kill_in_the_middle_does_no_harm(bench: Bench) -> None:
+    first, second = bench.pack.commit(install__py=SLOW), bench.pack.commit(marker__txt="second")
+    for commit, before in ((first, None), (second, first)):
+        (bench.nodes / "slow").touch()
+        with begun(bench, commit) as process:
+            wait_until((bench.nodes / "begun").exists)
+            busy = bench.install(f"{bench.pack.url}@{commit}")
+            assert "another installation of packs" in busy.envelope["data"]["failed"][0]["message"]
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        os.kill(int((bench.nodes / "begun").read_text()), signal.SIGKILL)
+        for name in ("slow", "begun"):
+            (bench.nodes / name).unlink()
+        assert [pack["name"] for pack in bench.packs()] == (["Fine-Pack"] if before else [])
+        assert bench.install(f"{bench.pack.url}@{commit}").data["installed"][0]["commit"] == commit
+    assert left(bench) == ["Fine-Pack"]
+
+
+@contextmanager
+def begun(bench: Bench, commit: str) -> Iterator[subprocess.Popen[bytes]]:
+    """An installation that runs; killed at the end, where it has not ended."""
+    options = ("nodes", "install", f"{bench.pack.url}@{commit}", "--comfyui-path", "ComfyUI", "--yes")
+    variables = environment(COMFYOPS_HOME=str(bench.folder / "home"))
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        [COMMAND, *options], cwd=bench.folder, env=variables, stdout=quiet, stderr=quiet, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_another_pytorch_is_refused(bench: Bench) -> None:

@@ -17,13 +17,17 @@ DISABLED = ".disabled"
 
 @dataclass(frozen=True, slots=True)
 class InstalledPack:
-    """A pack: the name of its folder, and what it says of itself ("" = nothing)."""
+    """A pack: the name of its folder, and what it says of itself ("" = nothing).
+
+    One that is not `whole` was being brought to another commit when the machine or the command died.
+    """
 
     name: str
     path: Path
     version: str = ""
     commit: str = ""
     url: str = ""
+    whole: bool = True
 
 
 def installed(root: Path) -> tuple[InstalledPack, ...]:
@@ -36,12 +40,18 @@ def find(root: Path, name: str) -> InstalledPack | None:
     return next((pack for pack in installed(root) if pack.name.casefold() == name.casefold()), None)
 
 
+def unfinished(folder: Path) -> Path:
+    """The file that lies in a pack's folder while it is brought to another commit."""
+    return folder / ".git" / "comfyops-unfinished"
+
+
 def _packs(root: Path) -> Iterator[InstalledPack]:
     with suppress(OSError):
         for path in (root / FOLDER).iterdir():
             hidden = path.name.startswith((".", "__")) or path.name.endswith(DISABLED)
             if path.is_dir() and not hidden:
-                yield InstalledPack(path.name, path, _version(path), commit_of(path), origin_of(path))
+                whole = not unfinished(path).exists()
+                yield InstalledPack(path.name, path, _version(path), commit_of(path), origin_of(path), whole)
 
 
 def _version(folder: Path) -> str:

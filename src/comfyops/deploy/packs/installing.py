@@ -1,7 +1,8 @@
 """Packs brought to what a plan says, and taken away.
 
 A new pack is made whole in a folder that ComfyUI leaves alone, its Python packages too, then renamed; one that is there
-is moved to its commit, and back where that fails. A crash at any line leaves the pack as it was or as it is to be.
+is moved to its commit, and back where that fails. After a crash at any line a new pack is there or not, and one that
+was being moved is known to be unfinished: the same command goes on.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from comfyops.deploy.packs.installed import DISABLED, FOLDER, InstalledPack, find
+from comfyops.deploy.packs.installed import DISABLED, FOLDER, InstalledPack, find, unfinished
 from comfyops.deploy.packs.planning import How, PackPlan, Tools
 from comfyops.deploy.packs.requirements import PythonPackages
 from comfyops.errors import NodePackError
-from comfyops.support.files import safe_name, storage_error
+from comfyops.models.transfer.locks import locked
+from comfyops.support.files import safe_name, storage_error, write_text
+
+_LOCK = ".comfyops-packs.lock"
 
 
 async def install(plan: PackPlan, tools: Tools) -> InstalledPack | None:
@@ -27,13 +31,14 @@ async def install(plan: PackPlan, tools: Tools) -> InstalledPack | None:
     root, python = tools.root, tools.python
     if root is None or python is None:
         raise NodePackError(f"No folder of a ComfyUI is known for {plan.name}.", hint="Give it with --comfyui-path.")
-    if plan.how is How.COMFY_CLI:
-        await _by_comfy_cli(plan, root, tools)
-    elif plan.how is How.GIT and plan.before is not None:
-        await _move(plan, plan.before, python, tools)
-    elif plan.how is How.GIT:
-        await _add(plan, root, python, tools)
-    return _proven(plan, root)
+    with locked(root / FOLDER / _LOCK, 0.0, work="installation of packs"):
+        if plan.how is How.COMFY_CLI:
+            await _by_comfy_cli(plan, root, tools)
+        elif plan.how is How.GIT and plan.before is not None:
+            await _move(plan, plan.before, python, tools)
+        elif plan.how is How.GIT:
+            await _add(plan, root, python, tools)
+        return _proven(plan, root)
 
 
 def remove(pack: InstalledPack) -> None:
@@ -62,21 +67,12 @@ async def _add(plan: PackPlan, root: Path, python: PythonPackages, tools: Tools)
     try:
         await tools.git.fetch(plan.url, plan.commit, made)
         await python.install(made)
+        await python.run_script(made)
         made.rename(target)
-        await _set_up(target, python)
     except OSError as error:
         raise storage_error(error, target) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-async def _set_up(target: Path, python: PythonPackages) -> None:
-    """Run a new pack's own installer; where that fails, or is cancelled, the pack is taken away."""
-    try:
-        await python.run_script(target)
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
 
 
 async def _move(plan: PackPlan, before: InstalledPack, python: PythonPackages, tools: Tools) -> None:
@@ -86,13 +82,17 @@ async def _move(plan: PackPlan, before: InstalledPack, python: PythonPackages, t
     if await tools.git.is_changed(before.path):
         hint = "Keep the changes elsewhere (git stash), then try again."
         raise NodePackError(f"Files of {before.name} were changed by hand.", hint=hint, pack=before.name)
+    mark = unfinished(before.path)
+    write_text(mark, plan.commit)
     try:
         await tools.git.move(plan.url, plan.commit, before.path)
         await python.install(before.path)
         await python.run_script(before.path)
     except NodePackError:
         await tools.git.back(before.path, before.commit, before.url)
+        mark.unlink(missing_ok=True)
         raise
+    mark.unlink(missing_ok=True)
 
 
 async def _by_comfy_cli(plan: PackPlan, root: Path, tools: Tools) -> None:

@@ -67,7 +67,7 @@ async def plan(request: PackRequest, tools: Tools) -> PackPlan:
     Raises NodePackError where nothing here can bring it, UsageError for a bad address.
     """
     before = find(tools.root, request.name) if tools.root else None
-    if before is not None and request.pin in ("", before.commit, before.version):
+    if before is not None and before.whole and request.pin in ("", before.commit, before.version):
         return PackPlan(before.name, How.THERE, before.url, before.commit, before.version, before)
     if request.url or request.commit:
         return await _by_git(await _with_url(request, tools), tools, before)
@@ -100,7 +100,7 @@ async def _with_url(request: PackRequest, tools: Tools) -> PackRequest:
 async def _by_git(request: PackRequest, tools: Tools, before: InstalledPack | None) -> PackPlan:
     _check_git(request, tools)
     commit = await tools.git.commit(request)
-    if before is not None and before.commit == commit:
+    if before is not None and before.whole and before.commit == commit:
         return PackPlan(before.name, How.THERE, before.url, commit, before.version, before)
     name = before.name if before else _folder(request)
     return PackPlan(name, How.GIT, request.url, commit, "", before)

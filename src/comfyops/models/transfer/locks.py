@@ -16,8 +16,10 @@ _POLL = 0.05
 
 
 @contextmanager
-def locked(path: Path, timeout: float, cancelled: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock file while the block runs; it is removed at the end.
+def locked(
+    path: Path, timeout: float, cancelled: Callable[[], None] = lambda: None, *, work: str = "download"
+) -> Iterator[None]:
+    """Hold the lock file while the block runs, doing this `work`; it is removed at the end.
 
     Waits while another process (or thread) holds it, asking `cancelled`, which raises to end the wait. A file system
     without locks gives none: what two processes write into one partial file is the same, and is hashed in the end.
@@ -27,7 +29,7 @@ def locked(path: Path, timeout: float, cancelled: Callable[[], None] = lambda: N
     while (handle := _attempt(path)) is None:
         cancelled()
         if time.monotonic() > until:
-            raise StorageError(f"{path.parent} is in use by another download for more than {timeout:.0f} s.")
+            raise StorageError(f"{path.parent} is in use by another {work} for more than {timeout:.0f} s.")
         time.sleep(_POLL)
     try:
         yield
