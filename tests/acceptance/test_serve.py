@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import Server, comfyops, ended, simulated, started, stopped
+from tests.acceptance.processes import Server, comfyops, ended, simulated, started, stopped, wait_until
 
 
 @contextmanager
@@ -100,6 +100,14 @@ def test_an_administrator_needs_a_credential(tmp_path: Path, server: Server) -> 
 def test_a_backend_that_does_not_answer_is_told_and_refused(tmp_path: Path) -> None:
     with gateway(tmp_path, "--backend", "http://127.0.0.1:9") as (data, _):
         assert status(data["url"] + "/health") == 503
+        artist = token(tmp_path, "a")
+        assert status(data["url"] + "/object_info", artist) == 502
+        assert status(data["url"] + "/queue", artist) == 200  # jobs are kept by the gateway itself
+
+
+def test_without_a_queue_a_backend_that_does_not_answer_has_no_jobs(tmp_path: Path) -> None:
+    with gateway(tmp_path, "--pass-through", "--backend", "http://127.0.0.1:9") as (data, _):
+        assert data["durable"] is False
         assert status(data["url"] + "/queue", token(tmp_path, "a")) == 502
 
 
@@ -130,3 +138,20 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, server: Server) -> None:
 def test_diagnose_of_nothing_is_told() -> None:
     comfyops("auth", "diagnose", "http://127.0.0.1:9").failed_with("backend_unreachable")
     comfyops("auth", "diagnose", "nonsense").failed_with("usage", exit_code=2)
+
+
+def test_what_is_revoked_stops_at_every_gateway_of_a_home_and_both_keep_one_record(
+    tmp_path: Path, server: Server
+) -> None:
+    secret = token(tmp_path, "ci")
+    options = ("--backend", server.url, "--pass-through")  # the queue in SQLite is for one process
+    with gateway(tmp_path, *options) as (one, _), gateway(tmp_path, *options) as (two, _):
+        places = [one["url"] + "/queue", two["url"] + "/queue"]
+        assert [status(place, secret) for place in places] == [200, 200]
+        assert comfyops("auth", "token", "revoke", "ci", "--home", tmp_path).code == 0
+        wait_until(lambda: [status(place, secret) for place in places] == [401, 401])
+        other = token(tmp_path, "other")
+        assert [status(place, other) for place in places] == [200, 200]
+    refused = comfyops("audit", "ls", "--refused", "--home", tmp_path, "--json").data
+    assert {line["reason"] for line in refused} == {"wrong_credential"}
+    assert comfyops("audit", "verify", "--home", tmp_path).code == 0
