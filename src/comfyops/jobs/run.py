@@ -20,6 +20,7 @@ from comfyops.errors import (
     DatabaseError,
     InternalError,
     StorageError,
+    UnreachableError,
     WaitTimeoutError,
 )
 from comfyops.jobs import endings, hub, steps, taking_inputs
@@ -32,6 +33,7 @@ from comfyops.jobs.reporting import Reporter
 from comfyops.workflows import api_format
 
 _CANCEL_AGAIN = 2.0  # seconds between attempts to have a backend stop a run
+_FETCHES = 4  # attempts to fetch outputs from a backend that does not answer
 _RETRY_PAUSES = (0.2, 1.0, 3.0, 10.0)  # seconds between attempts to write, then the last again and again
 
 
@@ -171,14 +173,17 @@ class Runner:
             raise Superseded
 
     async def _collect(self, job: Job, client: ComfyUI, end: dict[str, Any], stop: asyncio.Event) -> list[Any]:
-        """Fetch the outputs; a full disk is waited for, since the backend still has them."""
-        pause = 1.0
+        """Fetch the outputs. A full disk is waited for, since the backend has them still; a backend not for long."""
+        pause, away = 1.0, 0
         while True:
             try:
                 return await self._collector.collect(client, endings.outputs(end))
-            except StorageError:
+            except (StorageError, UnreachableError) as error:
+                away += isinstance(error, UnreachableError)
                 if stop.is_set():
                     return []
+                if away > _FETCHES:
+                    raise
                 await hub.rest(stop, pause)
                 pause = min(pause * 2, 30.0)
 
