@@ -171,9 +171,28 @@ class Exchange:
         if whole is not None:
             await self._send({"type": "http.response.body", "body": whole})
             return
-        async for part in answer.chunks():
-            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        try:
+            await self._give_on(answer)
+        except (ClientGoneError, TimeoutError):
+            answer.drop()
+            raise ClientGoneError from None
         await self._send({"type": "http.response.body", "body": b""})
+
+    async def _give_on(self, answer: Answer) -> None:
+        """Pass a body on, as long as there is somebody who takes it."""
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            async for part in answer.chunks():
+                async with asyncio.timeout(self.limits.body_seconds):
+                    await self._send({"type": "http.response.body", "body": part, "more_body": True})
+                if gone.done():
+                    raise ClientGoneError
+        finally:
+            gone.cancel()
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
 
 def _too_large(limit: int) -> RefusedError:

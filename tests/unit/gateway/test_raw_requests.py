@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,44 @@ async def test_many_connections_that_say_nothing_keep_nobody_out(place: tuple[st
     assert (await spoken(url, request.encode()))[0] == [200]
     for _, writer in idle:
         writer.transport.abort()
+
+
+@asynccontextmanager
+async def endless_server() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A server whose answer never ends; the event says that somebody has cut it."""
+    cut = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while b"/queue" not in head:
+                writer.write(b"10000\r\n" + bytes(65536) + b"\r\n")
+                await writer.drain()
+        except ConnectionError:
+            cut.set()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", cut
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["who goes away", "who reads nothing"])
+async def test_a_long_answer_ends_with_the_client_it_is_for(tmp_path: Path, leaves: bool) -> None:
+    async with endless_server() as (backend, cut):
+        limits = Limits(body_seconds=60.0 if leaves else 0.5)
+        async with gateway_to(tmp_path, (BackendAddress(backend),), limits=limits) as (url, _, store, _):
+            token = add_token(store, "a", "operator")
+            host, _, port = url.removeprefix("http://").rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+            writer.write(f"GET /view?x HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+            assert b"200" in await reader.readline()
+            if leaves:
+                writer.transport.abort()
+            async with asyncio.timeout(20):
+                await cut.wait()
+            writer.close()
