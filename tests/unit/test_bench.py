@@ -46,6 +46,11 @@ def test_the_simulator_is_measured(tmp_path: Path) -> None:
     assert {row["unit"] for row in rows} == {"1/s", "ms"}
 
 
+def test_durable_jobs_are_measured(tmp_path: Path) -> None:
+    _, rows = quick(tmp_path, "jobs")
+    assert {row["unit"] for row in rows} == {"x", "ms", "%"}
+
+
 def test_an_unknown_subject_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--only", "nothing"], cwd=ROOT, capture_output=True, text=True

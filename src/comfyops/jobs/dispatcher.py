@@ -23,6 +23,7 @@ from comfyops.errors import ComfyOpsError, DispatcherTakenError
 from comfyops.jobs import fleet, hub, leases, retention, schedules, schema
 from comfyops.jobs.clients import Clients, ClientSettings
 from comfyops.jobs.engine import Engine, run_id
+from comfyops.jobs.exports import Exporter, ExportSettings
 from comfyops.jobs.fleet import BackendRow
 from comfyops.jobs.job import ACTIVE, Job
 from comfyops.jobs.lock import FileLock
@@ -52,6 +53,7 @@ class DispatcherSettings:
     rules: Rules = field(default_factory=Rules)
     keep: Keep = field(default_factory=Keep)
     sender: SenderSettings = field(default_factory=SenderSettings)
+    exports: ExportSettings = field(default_factory=ExportSettings)
 
 
 class Dispatcher:
@@ -71,6 +73,7 @@ class Dispatcher:
         self.prober = Prober(self._store, self._clients, self.name, self._settings.probe)
         self._placer = Placer(self._store, queue.fleet, self.name, self._settings.rules)
         self._sender = Sender(self._store, self._settings.sender)
+        self._exporter = Exporter(self._store, queue.files, self._settings.exports)
         self._runner = Runner(queue, self.name, self._clients)
         self._engine = Engine(queue.database, _beside(queue, ".runs"), self.name)
         self._living: tuple[str, ...] = (self.name,)
@@ -98,6 +101,7 @@ class Dispatcher:
             self._tidying,
             self._scheduling,
             self._delivering,
+            self._exporting,
         )
         self._tasks = [asyncio.create_task(self._keep(work), name=f"comfyops{work.__name__}") for work in loops]
         return self
@@ -232,6 +236,10 @@ class Dispatcher:
                 woken.clear()
                 wait = await self._sender.send_due()
                 await hub.rest(woken, wait)
+
+    async def _exporting(self) -> None:
+        """Copy outputs out."""
+        await asyncio.sleep(await self._exporter.export_due())
 
     async def _scheduling(self) -> None:
         wait = await schedules.submit_due(self._queue)

@@ -305,6 +305,23 @@ deliveries = Table(
 Index("ix_deliveries_waiting", deliveries.c.next_at, sqlite_where=text("state = 'waiting'"),
       postgresql_where=text("state = 'waiting'"))  # fmt: skip
 
+exports = Table(
+    "exports",
+    metadata,
+    _job(primary_key=True),
+    Column("destination", String, nullable=False),
+    Column("state", String, nullable=False),
+    CheckConstraint("state IN ('waiting', 'done', 'failed')", name="state"),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("taken_until", Float, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+Index("ix_exports_waiting", exports.c.next_at, sqlite_where=text("state = 'waiting'"),
+      postgresql_where=text("state = 'waiting'"))  # fmt: skip
+
 placements = Table(
     "placements",
     metadata,
