@@ -77,8 +77,10 @@ class Local:
         await exchange.json(200 if ready else 503, data)
 
     async def _page(self, exchange: Exchange, shown: Credential) -> None:
-        goal = parse_qs(exchange.query.decode("latin-1")).get("next", ["/"])[0]
-        await exchange.answer(200, pages.sign_in(goal, provider=self._settings.provider), pages.HEADERS)
+        query = parse_qs(exchange.query.decode("latin-1"), keep_blank_values=True)
+        goal = query.get("next", ["/"])[0]
+        page = pages.set_up() if "setup" in query else pages.sign_in(goal, provider=self._settings.provider)
+        await exchange.answer(200, page, pages.HEADERS)
 
     async def _sign_in(self, exchange: Exchange, shown: Credential) -> None:
         """From the page's form, or JSON {"name", "password"}."""
@@ -97,10 +99,17 @@ class Local:
 
     async def _set_up(self, exchange: Exchange, shown: Credential) -> None:
         """The first administrator, by the one-time secret of the command line: {"secret", "name", "password"}."""
-        fields, _ = await self._fields(exchange)
+        fields, is_json = await self._fields(exchange)
         secret, name, password = (fields.get(key, "") for key in ("secret", "name", "password"))
-        session = await _judged(self._authenticator.setup(secret, name, password, exchange.address))
-        await self._let_in(exchange, session, None)
+        try:
+            session = await _judged(self._authenticator.setup(secret, name, password, exchange.address))
+        except RefusedError as refused:
+            self._note("set_up", exchange, allowed=False, code=refused.code)
+            if is_json:
+                raise
+            await exchange.answer(refused.status, pages.set_up(refused.message), pages.HEADERS)
+            return
+        await self._let_in(exchange, session, None if is_json else "/")
 
     async def _password(self, exchange: Exchange, shown: Credential) -> None:
         """Another password for oneself: {"old", "new"}."""

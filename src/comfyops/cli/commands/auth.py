@@ -39,7 +39,7 @@ def init(
             "auth init",
             {"secret": secret, "user": None},
             [secret],
-            ["one-time secret for the first administrator; counts for an hour"],
+            ["one-time secret for the first administrator, at /auth/login?setup of the gateway; counts for an hour"],
         )
     password = password_from(password_stdin)
     with access(home) as (_, administration):
