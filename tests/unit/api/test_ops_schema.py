@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from comfyops.auth.principal import Principal
 from tests.fake_comfyui import free_port
 from tests.unit.api.operations import own_catalog
 
+WHOLE = os.environ.get("COMFYOPS_TEST_ALL") == "1"
 BOSS = Principal("own_1", "boss", "operator", scopes.ROLES["operator"], "token")
 
 
@@ -40,18 +42,19 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def test_no_request_breaks_it(api: Any) -> None:
     described = schemathesis.openapi.from_asgi("/ops/openapi.json", api)
-    tried = set()
+    tried = 0
     for found in described.get_all_operations():
         operation = found.ok()
         if operation.path in ("/ops/models/events", "/metrics"):  # one never ends, the other is no JSON
             continue
-        tried.add(operation.label)
-        _try(operation.as_strategy())
-    assert len(tried) == 12
+        if WHOLE or operation.method.upper() == "POST":
+            tried += 1
+            _try(operation.as_strategy())
+    assert tried == (12 if WHOLE else 7)
 
 
 def _try(strategy: Any) -> None:
-    @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=50 if WHOLE else 3, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=strategy)
     def run(case: Any) -> None:
         answer = case.call()
