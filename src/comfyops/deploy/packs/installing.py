@@ -31,7 +31,12 @@ async def install(plan: PackPlan, tools: Tools) -> InstalledPack | None:
     root, python = tools.root, tools.python
     if root is None or python is None:
         raise NodePackError(f"No folder of a ComfyUI is known for {plan.name}.", hint="Give it with --comfyui-path.")
-    with locked(root / FOLDER / _LOCK, 0.0, work="installation of packs"):
+    folder = root / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    with locked(folder / _LOCK, 0.0, work="installation of packs"):
         if plan.how is How.COMFY_CLI:
             await _by_comfy_cli(plan, root, tools)
         elif plan.how is How.GIT and plan.before is not None:
