@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -145,20 +146,28 @@ class Queue:
     async def events(self, job: str, owner: str | None = None, after: int = 0) -> AsyncIterator[JobEvent]:
         """What happens to a job: its durable events after number `after`, then live ones, until it is over.
 
-        Raises UnknownJobError.
+        Of a job that another process runs, progress comes about once a second, and no previews. Raises UnknownJobError.
         """
+        told, lively = None, False
         with self.hub.watch(job) as channel:
-            over = (await self.get(job, owner)).state.over
             while True:
+                over, progress = await self._of(reading.read_standing, job, owner)
                 for event in await self._events_after(job, after):
                     after = event.seq
                     yield event
                 if over:
                     return
+                if progress != told and progress is not None and not lively:
+                    yield JobEvent(job, 0, "progress", self.store.clock(), asdict(progress))
+                told, lively = progress, False
                 async for event in self._live(channel, after):
                     after = max(after, event.seq)
+                    lively = lively or event.seq == 0
                     yield event
-                over = (await self.get(job, owner)).state.over
+
+    async def log(self, job: str, owner: str | None = None) -> tuple[JobEvent, ...]:
+        """What happened to a job so far, as far as it is kept. Raises UnknownJobError."""
+        return await self._of(lambda connection, name: tuple(reading.read_events(connection, name, 0)), job, owner)
 
     async def _events_after(self, job: str, after: int) -> list[JobEvent]:
         return await self.store.read(lambda connection: reading.read_events(connection, job, after))

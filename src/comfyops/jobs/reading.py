@@ -24,6 +24,7 @@ from comfyops.jobs.job import (
     JobState,
     Page,
     Placed,
+    Progress,
 )
 from comfyops.jobs.needs import Needs
 from comfyops.jobs.offers import nobody
@@ -79,6 +80,12 @@ def read_events(connection: Connection, job: str, after: int) -> list[JobEvent]:
     e = schema.events.c
     statement = select(schema.events).where(e.job == job, e.seq > after).order_by(e.seq)
     return [rows.event(row) for row in connection.execute(statement)]
+
+
+def read_standing(connection: Connection, job: str) -> tuple[bool, Progress | None]:
+    """Whether a job is over, and how far it is."""
+    row = connection.execute(select(_j.state, _j.progress).where(_j.id == job)).one()
+    return JobState(row.state).over, Progress(**json.loads(row.progress)) if row.progress else None
 
 
 def read_outputs(connection: Connection, job: str) -> tuple[JobOutput, ...]:

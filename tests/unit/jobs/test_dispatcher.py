@@ -281,6 +281,15 @@ async def test_live_events_tell_of_nodes_and_outputs(world: World) -> None:
     assert lasting == list(range(1, len(lasting) + 1))
 
 
+async def test_another_process_sees_progress_too(world: World) -> None:
+    await world.server(seconds_per_node=0.5)
+    job = await world.submit(of(graphs.slow(6, size=16)))
+    async with Queue(world.queue.database, world.folder) as other:
+        events = [event async for event in other.events(job.id)]
+    assert any(event.type == "progress" and event.data["nodes"] == 8 for event in events)
+    assert events[-1].data["state"] == "done"
+
+
 async def test_a_stopped_dispatcher_leaves_its_jobs_to_the_next(database: str, tmp_path: Path) -> None:
     async with Simulator(SimulatorSettings(port=0, seconds_per_node=0.4)) as server:
         async with opened(database, tmp_path / "queue") as world:
