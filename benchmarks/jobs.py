@@ -146,7 +146,7 @@ async def _batch(queue: Queue, some: Sequence[Submission]) -> Sequence[str]:
 
 async def _fleet(*, quick: bool) -> list[Row]:
     """The whole of it in real time: a fleet, four models, loading 20 times a job."""
-    count, size, run = (12, 2, 0.05) if quick else (2000, 16, 1.0)
+    count, size, run = (12, 2, 0.05) if quick else (2000, 16, 2.0)
     given = tasks("even", count, run)
     with simulators(size, step=run, load=20 * run) as urls, tempfile.TemporaryDirectory() as folder:
         async with queue_of(urls, Path(folder)) as queue:
