@@ -44,7 +44,7 @@ class Classes:
         return class_type not in self.deny and (self.allow is None or class_type in self.allow)
 
 
-class Kept(Protocol):
+class Launched(Protocol):
     """What keeps a server alive that was started here."""
 
     @property
@@ -75,7 +75,7 @@ class BackendAddress:
 
     url: str
     credential: str | None = field(default=None, repr=False)
-    kept: Kept | None = field(default=None, repr=False, compare=False)
+    kept: Launched | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

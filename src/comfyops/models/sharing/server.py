@@ -59,7 +59,8 @@ async def sharing(shelf: Shelf, listen: Listen, every: float = LOOK_EVERY) -> As
         try:
             await site.start()
         except OSError as error:
-            reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
             raise PortInUseError(f"Models cannot be shared at {listen.host}:{listen.port}: {reason}.") from error
         port = runner.addresses[0][1]
         with Watch(shelf, every):
