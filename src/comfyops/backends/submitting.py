@@ -49,7 +49,9 @@ class Submitter:
         Raises RejectedError, and UnreachableError where nobody can tell.
         """
         try:
-            answer = await self._http.json("POST", "/prompt", data=self._body(graph, run_id, front, extra_data or {}), headers=_JSON)
+            answer = await self._http.json(
+                "POST", "/prompt", data=self._body(graph, run_id, front, extra_data or {}), headers=_JSON
+            )
             return answers.queued(answer, run_id)
         except RejectedError as error:
             if error.facts.get("status") != 500:

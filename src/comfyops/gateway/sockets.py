@@ -149,12 +149,7 @@ class Relay:
                 return 1000
             text = message.get("text")
             # The server understands one message, about features, and ignores the rest; nothing else is passed on.
-            if (
-                message["type"] == "websocket.receive"
-                and text
-                and len(text) < LARGEST_IN
-                and '"feature_flags"' in text
-            ):
+            if message["type"] == "websocket.receive" and text and len(text) < LARGEST_IN and '"feature_flags"' in text:
                 with contextlib.suppress(ValueError, RecursionError):
                     data = json.loads(text)
                     if isinstance(data, dict) and data.get("type") == "feature_flags":
