@@ -180,11 +180,20 @@ async def queue_service(
     """
     from comfyops.jobs.clients import ClientSettings
     from comfyops.jobs.dispatcher import Dispatcher, DispatcherSettings
+    from comfyops.jobs.exports import ExportSettings
     from comfyops.jobs.retention import Keep
+    from comfyops.jobs.webhook_sender import SenderSettings
 
     client = ClientSettings(settings.timeout, settings.stall_timeout, api_prefix=settings.api_prefix)
     kept = settings.keep_jobs_days * 86_400
-    chosen = DispatcherSettings(lease=settings.worker_lease, client=client, keep=Keep(kept, kept))
+    secret = settings.job_webhook_secret.get_secret_value() if settings.job_webhook_secret else ""
+    chosen = DispatcherSettings(
+        lease=settings.worker_lease,
+        client=client,
+        keep=Keep(kept, kept),
+        sender=SenderSettings(secret, settings.job_webhook_private),
+        exports=ExportSettings(settings.deliver_to, settings.deliver_name),
+    )
     async with await asyncio.to_thread(open_queue, settings) as queue:
         for address in backends:
             await queue.fleet.add(address, token=token)

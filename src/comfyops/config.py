@@ -262,6 +262,20 @@ class Settings(BaseSettings):
     worker_lease: float = Field(
         default=15.0, ge=1, le=3600, description="Seconds without a sign after which a worker counts as dead."
     )
+    deliver_to: str = Field(
+        default="",
+        description="Where outputs of jobs are copied to: a folder, s3://bucket/prefix, gs:// or az://; else nowhere.",
+    )
+    deliver_name: str = Field(
+        default="{date}/{job}/{index}-{stem}{ext}", description="Names of copied outputs, with fields in braces."
+    )
+    job_webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="Secret that webhooks of jobs are signed with; else one that the queue makes.",
+    )
+    job_webhook_private: bool = Field(
+        default=False, description="Webhooks of jobs may be on private or local addresses, and plain http."
+    )
 
     secrets_file: Path = Field(
         default=Path(".secrets/comfyops.yaml"),

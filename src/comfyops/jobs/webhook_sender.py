@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from comfyops.errors import UsageError
 from comfyops.jobs import schema
 from comfyops.jobs.store import Store, Tx, upsert
-from comfyops.support.webhooks import ANSWER_SECONDS, Delivery, Message, Receiver, new_secret, post, retry
+from comfyops.support.webhooks import ANSWER_SECONDS, Delivery, Message, Receiver, key_of, new_secret, post, retry
 
 SECRET = "webhook_secret"
 """The setting that keeps the secret that messages are signed with."""
@@ -38,12 +38,17 @@ class SenderSettings:
 
 
 class Sender:
-    """Sends the messages of a database; several may, also in several processes."""
+    """Sends the messages of a database; several may, also in several processes.
+
+    Raises UsageError for a secret that is none.
+    """
 
     def __init__(self, store: Store, settings: SenderSettings | None = None) -> None:
         self._store = store
         self._settings = settings or SenderSettings()
         self._secret = self._settings.secret
+        if self._secret:
+            key_of(self._secret)
 
     async def secret(self) -> str:
         """The secret that messages are signed with; receivers need it."""

@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlalchemy import update
 from standardwebhooks.webhooks import Webhook
 
-from comfyops.errors import UnknownJobError
+from comfyops.errors import UnknownJobError, UsageError
 from comfyops.jobs import schema
 from comfyops.jobs.job import Job, Submission
 from comfyops.jobs.queue import Queue
@@ -162,6 +162,8 @@ async def test_the_secret_is_made_once_and_kept(queue: Queue) -> None:
     assert next(iter(secrets)).startswith("whsec_")
     given = Sender(queue.store, SenderSettings(secret="whsec_" + "QUJD" * 8))
     assert await given.secret() == "whsec_" + "QUJD" * 8
+    with pytest.raises(UsageError):
+        Sender(queue.store, SenderSettings(secret="password"))
 
 
 async def test_a_retried_job_tells_its_second_end_too(queue: Queue, hook: Hook) -> None:
