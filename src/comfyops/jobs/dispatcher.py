@@ -35,6 +35,8 @@ from comfyops.jobs.run import Runner
 from comfyops.jobs.situation import Rules
 from comfyops.jobs.webhook_sender import Sender, SenderSettings
 
+_FAR = 4 * 3600.0  # seconds; no pause between looks at a backend is as long
+
 logger = logging.getLogger("comfyops.jobs")
 
 
@@ -185,7 +187,8 @@ class Dispatcher:
         now = self._store.clock()
         mine = [row for row in await self._store.read(fleet.read_all) if row.dispatcher == self.name]
         for row in mine:
-            if row.probe_at <= now and row.id not in self._probes:
+            due = row.probe_at <= now or row.probe_at > now + _FAR  # the clock was set back
+            if due and row.id not in self._probes:
                 task = asyncio.create_task(self._probe(row), name=f"comfyops-probe-{row.id}")
                 self._probes[row.id] = task
         later = [row.probe_at - now for row in mine if row.probe_at > now]

@@ -42,7 +42,7 @@ class Leases:
         row = tx.execute(select(schema.dispatchers).where(_d.name == self.name).with_for_update()).one_or_none()
         if row is not None and seen is not None and row.beat != seen:
             raise DispatcherTakenError(f"A dispatcher named {self.name!r} is at work.", name=self.name)
-        if row is not None and row.beat > tx.now - self._term:
+        if row is not None and abs(tx.now - row.beat) < self._term:
             return float(row.beat)
         tx.execute(delete(schema.dispatchers).where(_d.name == self.name))
         new = {"incarnation": self._incarnation, "started_at": tx.now, "version": __version__}
@@ -61,7 +61,8 @@ class Leases:
         mine = update(schema.dispatchers).where(_d.name == self.name, _d.incarnation == self._incarnation)
         if not tx.execute(mine.values(beat=tx.now)).rowcount:
             return Beat(lost=True)
-        alive = select(_d.name).where(_d.beat > tx.now - self._term).order_by(_d.name)
+        # A sign from the future is of a clock that was set back; who lives gives another one soon.
+        alive = select(_d.name).where(_d.beat.between(tx.now - self._term, tx.now + self._term)).order_by(_d.name)
         living = tuple(tx.execute(alive).scalars())
         self._renew(tx)
         total = tx.execute(select(func.count()).select_from(schema.backends)).scalar_one()
@@ -76,7 +77,8 @@ class Leases:
     def _level(self, tx: Tx, share: int) -> None:
         have = tx.execute(select(func.count()).where(_b.dispatcher == self.name)).scalar_one()
         if have < share:
-            free = or_(_b.dispatcher.is_(None), _b.lease_until < tx.now)
+            late = tx.now + 2 * self._term  # than any lease given by this clock
+            free = or_(_b.dispatcher.is_(None), _b.lease_until < tx.now, _b.lease_until > late)
             found = select(_b.id).where(free).order_by(_b.id).limit(share - have).with_for_update(skip_locked=True)
             taken = list(tx.execute(found).scalars())
             if taken:

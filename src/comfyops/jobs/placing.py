@@ -75,7 +75,7 @@ class Placer:
 
     def _groups(self, connection: Connection, now: float) -> list[Group]:
         keys = (_j.owner, _j.priority, _j.needs_key)
-        ready = (_j.state == JobState.WAITING, _j.blockers == 0, _j.not_before <= now)
+        ready = (_j.state == JobState.WAITING, _j.blockers == 0, steps.is_due(now))
         since = case((_j.not_before > _j.created_at, _j.not_before), else_=_j.created_at)
         oldest = func.min(since).label("oldest")
         statement = select(*keys, func.count().label("count"), oldest).where(*ready).group_by(*keys)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
@@ -22,6 +22,15 @@ _j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
 
 ELSEWHERE = 20.0
 """Seconds for which a job that ended badly at a backend is left to the others, where there are any."""
+
+
+FAR = 3600.0
+"""Seconds; no pause before another attempt is as long. A later time is of a clock that was set back."""
+
+
+def is_due(now: float) -> ColumnElement[bool]:
+    """Whether the time of a waiting job has come."""
+    return or_(_j.not_before <= now, and_(_j.failures > 0, _j.not_before > now + FAR))
 
 
 def prompt_id(job: str, attempt: int) -> str:
@@ -69,7 +78,7 @@ def bind(tx: Tx, head: dict[str, Any], backend: str, dispatcher: str, reason: st
 
 def _first(tx: Tx, head: dict[str, Any], backend: str) -> Any:
     """The statement for the job of a group that goes first at a backend."""
-    ready = [_j.state == JobState.WAITING, _j.blockers == 0, _j.not_before <= tx.now]
+    ready = [_j.state == JobState.WAITING, _j.blockers == 0, is_due(tx.now)]
     ready += [_j[name] == value for name, value in head.items()]
     another = select(_b.id).where(_b.state == "up", _b.id != backend).limit(1)
     if tx.execute(another).first() is not None:  # one that ended badly here goes elsewhere, if it can soon

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from comfyops.errors import DispatcherTakenError, MissingFileError, ScheduleError, UnknownJobError, WorkflowFormatError
-from comfyops.jobs import retention, schedules, steps, transitions
+from comfyops.jobs import retention, schedules, schema, steps, transitions
 from comfyops.jobs.job import Filter, JobState, Submission
 from comfyops.jobs.leases import Leases
 from comfyops.jobs.queue import Queue
@@ -204,3 +205,24 @@ async def test_backends_are_shared_out_among_those_who_live(queue: Queue, clock:
     assert len(found.backends) == 4 and found.living == ("two",)
     await queue.store.write(two.leave)
     assert {backend.dispatcher for backend in await queue.fleet.ls()} == {None}
+
+
+async def test_a_clock_that_was_set_back_neither_keeps_the_dead_alive_nor_holds_jobs_back(
+    queue: Queue, clock: Clock
+) -> None:
+    await queue.fleet.add("http://127.0.0.1:1", name="b")
+    dead, living = Leases("dead", 10), Leases("living", 10)
+    await queue.store.write(dead.enter)
+    await queue.store.write(dead.beat)
+    clock.now -= DAY
+    await queue.store.write(living.enter)
+    found = await queue.store.write(living.beat)
+    assert found.living == ("living",) and found.backends == ("b",)
+    job = (await queue.submit(picture(), "anna")).job
+    later = {"not_before": clock.now + DAY, "failures": 1}
+    await queue.store.write(lambda tx: tx.execute(schema.jobs.update().values(**later)))
+    due = select(schema.jobs.c.id).where(steps.is_due(clock.now))
+    assert await queue.store.read(lambda connection: connection.execute(due).scalars().all()) == [job.id]
+    pause = {"not_before": clock.now + 60}
+    await queue.store.write(lambda tx: tx.execute(schema.jobs.update().values(**pause)))
+    assert await queue.store.read(lambda connection: connection.execute(due).scalars().all()) == []
