@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from comfyops.auth.store import Store
 from tests.acceptance import processes
 from tests.acceptance.processes import Done
 
@@ -124,3 +126,20 @@ def test_a_home_of_a_newer_version_is_left_alone(run: Run, tmp_path: Path) -> No
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     run("auth", "token", "ls").failed_with("storage", "newer")
+
+
+def test_sessions_are_listed_and_ended(run: Run, tmp_path: Path) -> None:
+    run("auth", "user", "create", "ann", "--role", "artist", "--password-stdin", stdin=PASSWORD)
+    store = Store.at_home(tmp_path / "home")
+    user = store.users.named("ann")
+    assert user is not None
+    ids = [store.sessions.add(user, str(number), time.time(), time.time() + 600)[0].id for number in range(3)]
+    store.close()
+    assert sorted(item["id"] for item in run("auth", "session", "ls", "--json").data) == sorted(ids)
+    assert run("auth", "session", "end", ids[0], "--json").data == {"ended": [ids[0]]}
+    assert sorted(run("auth", "session", "end", "--user", "ann", "--json").data["ended"]) == sorted(ids[1:])
+    run("auth", "session", "end", ids[0]).failed_with("account", ids[0])
+    run("auth", "session", "end").failed_with("usage", "--user", exit_code=2)
+    assert [line["action"] for line in run("audit", "ls", "--action", "auth.session", "--json").data].count(
+        "auth.session.end"
+    ) == 3
