@@ -17,6 +17,7 @@ from comfyops.workflows.embedded import Found
 from comfyops.workflows.node_types import NodeTypes
 
 if TYPE_CHECKING:  # what only some commands need is imported where it is used: it takes longer than they do
+    from comfyops.api.ops.app import AtWork
     from comfyops.api.ops.shelf import Shelf
     from comfyops.backends.comfyui import ComfyUI
     from comfyops.config import Settings
@@ -333,26 +334,30 @@ def model_health(provision: Provision, wanted: Sequence[Wanted], settings: Setti
 
 
 @asynccontextmanager
-async def ops_mounts(settings: Settings, backends: Sequence[BackendAddress]) -> AsyncIterator[dict[str, ASGIApp]]:
+async def ops_mounts(
+    settings: Settings, backends: Sequence[BackendAddress], work: AtWork | None = None
+) -> AsyncIterator[dict[str, ASGIApp]]:
     """The operators' page and API, to be mounted at the gateway: by prefix. Downloads end, and are kept, on leaving.
 
-    Without a folder of models the page shows backends only. Raises UsageError for a setting that makes no sense.
+    Without a folder of models the page shows backends only; with a queue (`work`), those of its fleet. Raises
+    UsageError for a setting that makes no sense.
     """
     from comfyops.api.ops import app as ops
     from comfyops.api.ops.backends import Backends, Target
     from comfyops.web import pages
 
-    asked = Backends([Target(item.url, item.credential) for item in backends])
+    async def fleet() -> list[Target]:
+        assert work is not None
+        return [Target(url, token or None) for url, token in await work.queue.fleet.addresses()]
+
+    asked = Backends([Target(item.url, item.credential) for item in backends], read=fleet if work else None)
     try:
         shelf = model_shelf(settings, backends)
     except InputError:  # there is no ComfyUI on this machine, and no folder was named
         shelf = None
-    api = ops.build(asked, shelf)
+    api = ops.build(asked, shelf, work)
     try:
-        yield {
-            "/ops": pages.page(),
-            **dict.fromkeys(("/ops/backends", "/ops/models", "/ops/openapi.json", "/metrics"), api),
-        }
+        yield {"/ops": pages.page(), **dict.fromkeys((*ops.PREFIXES, "/metrics"), api)}
     finally:
         if shelf is not None:
             await asyncio.to_thread(shelf.downloads.close)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from comfyops import app as parts
 
 if TYPE_CHECKING:
+    from comfyops.api.ops.app import AtWork
     from comfyops.config import Settings
     from comfyops.gateway.durable.routes import DurableJobs
     from comfyops.gateway.mounts import ASGIApp
@@ -29,6 +30,7 @@ class Service:
     dispatcher: Dispatcher
     native: DurableJobs
     mounts: Mapping[str, ASGIApp]
+    work: AtWork
 
 
 @asynccontextmanager
@@ -40,6 +42,7 @@ async def durable_jobs(
 
     Raises MissingExtraError, DatabaseError, StorageError, DispatcherTakenError, UsageError.
     """
+    from comfyops.api.ops.app import AtWork
     from comfyops.api.v2.app import ApiSettings, build
     from comfyops.gateway.admission import Admission
     from comfyops.gateway.durable.routes import DurableJobs
@@ -56,4 +59,5 @@ async def durable_jobs(
         told = ApiSettings(retention=settings.keep_jobs_days * 86_400, max_upload=gateway.limits.upload_bytes)
         api = build(queue, admission.admit, told)
         mounts = dict.fromkeys((f"/api/v2/{name}" for name in _V2), api)
-        yield Service(queue, dispatcher, DurableJobs(queue, admission, gateway.limits), mounts)
+        native = DurableJobs(queue, admission, gateway.limits)
+        yield Service(queue, dispatcher, native, mounts, AtWork(queue, admission.admit))

@@ -89,6 +89,13 @@ class Fleet:
         """The backend of this name. Raises UnknownBackendError."""
         return await self._store.read(lambda connection: read_one(connection, name))
 
+    async def addresses(self) -> list[tuple[str, str]]:
+        """Address and token of every backend, by name."""
+        statement = select(_b.url, _b.token).order_by(_b.id)
+        return await self._store.read(
+            lambda connection: [(row.url, row.token) for row in connection.execute(statement)]
+        )
+
     async def drain(self, name: str, *, reason: str = "") -> BackendRow:
         """Have it take no more jobs; what it runs goes on. Raises UnknownBackendError."""
         return await self._store.write(lambda tx: _set(tx, name, BackendState.DRAINED, reason or "drained"))
@@ -100,6 +107,15 @@ class Fleet:
     async def resume(self, name: str) -> BackendRow:
         """Let a drained, paused or quarantined backend take jobs again, once it answers. Raises UnknownBackendError."""
         return await self._store.write(lambda tx: _set(tx, name, BackendState.NEW, ""))
+
+    async def look_again(self, name: str) -> None:
+        """Have its dispatcher look at a backend now."""
+
+        def write(tx: Tx) -> None:
+            tx.execute(update(schema.backends).where(_b.id == name).values(probe_at=0.0))
+            tx.wakes.add(hub.PROBE)
+
+        await self._store.write(write)
 
     async def remove(self, name: str) -> None:
         """Forget a backend that has no job. Raises UnknownBackendError, JobStateError."""

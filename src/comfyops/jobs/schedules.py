@@ -76,7 +76,7 @@ class Schedules:
 
         def write(tx: Tx) -> None:
             if not tx.execute(statement(which)).rowcount:
-                hint = "List them with `comfyops jobs schedule ls`."
+                hint = "List them with `comfyops schedules ls`."
                 raise ScheduleError(f"There is no schedule {name[:80]!r}.", hint=hint)
 
         await self._store.write(write)

@@ -60,7 +60,7 @@ def _try(strategy: Any) -> None:
         answer = case.call()
         assert answer.status_code < 500, answer.text
         if answer.status_code >= 400:
-            assert set(answer.json()["error"]) == {"code", "message", "hint"}
+            assert set(answer.json()["error"]) == {"code", "message", "hint", "details"}
 
     run()
 

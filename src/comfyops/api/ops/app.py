@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,28 +12,46 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHttpError
 
 from comfyops import __version__
-from comfyops.api.ops import backends, metrics, models
+from comfyops.api.ops import backends, fleet, metrics, models, quotas, schedules, webhooks
+from comfyops.api.ops import queue as queue_routes
 from comfyops.api.ops.backends import Backends
 from comfyops.api.ops.shelf import Shelf
+from comfyops.api.v2 import faults
+from comfyops.api.v2.faults import ApiError
+from comfyops.api.v2.jobs import Admit, Jobs
 from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
 from comfyops.errors import (
     BackendError,
     ComfyOpsError,
+    DependencyError,
     InputError,
+    JobStateError,
     ModelError,
+    NoBackendError,
+    QueueError,
+    ScheduleError,
     StorageError,
     UnknownBackendError,
+    UnknownJobError,
     UnknownModelError,
     UnsupportedError,
     UsageError,
 )
+from comfyops.gateway.refusal import RefusedError
+from comfyops.jobs.queue import Queue
 
 log = logging.getLogger("comfyops.api")
 
 _STATUS: tuple[tuple[type[ComfyOpsError], int], ...] = (
     (UnknownModelError, 404),
     (UnknownBackendError, 404),
+    (UnknownJobError, 404),
+    (JobStateError, 409),
+    (ScheduleError, 400),
+    (NoBackendError, 422),
+    (DependencyError, 422),
+    (QueueError, 503),
     (UnsupportedError, 409),
     (UsageError, 400),
     (InputError, 400),
@@ -49,8 +69,21 @@ _WORDS = {
 }
 
 
-def build(asked: Backends, shelf: Shelf | None) -> FastAPI:
-    """The API. Without a shelf there is no folder of models, and its routes say so."""
+_OF_JOBS = ("queue", "fleet", "quotas", "schedules", "webhooks")
+PREFIXES = tuple(f"/ops/{name}" for name in ("backends", "models", *_OF_JOBS, "openapi.json"))
+"""What is served here, beside /metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """The queue that a gateway serves, and who judges what it is to take (see `api.v2.jobs.Admit`)."""
+
+    queue: Queue
+    admit: Admit
+
+
+def build(asked: Backends, shelf: Shelf | None, work: AtWork | None = None) -> FastAPI:
+    """The API. Without a shelf there is no folder of models, without `work` no queue, and their routes say so."""
     app = FastAPI(
         title="ComfyOps, operations",
         version=__version__,
@@ -60,6 +93,8 @@ def build(asked: Backends, shelf: Shelf | None) -> FastAPI:
         dependencies=[Depends(_operator)],
     )
     app.add_exception_handler(ComfyOpsError, _known)
+    for kind in (ApiError, RefusedError):
+        app.add_exception_handler(kind, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(AnyHttpError, _http)
     app.include_router(backends.router(asked))
@@ -67,13 +102,32 @@ def build(asked: Backends, shelf: Shelf | None) -> FastAPI:
     if shelf is not None:
         app.include_router(models.router(shelf))
     else:
-
-        @app.api_route("/ops/models/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
-        async def none(rest: str) -> None:
-            hint = "Start it with --comfyui-path DIR or --models-dir DIR."
-            raise UsageError("This gateway was given no folder of models.", hint=hint)
-
+        hint = "Start it with --comfyui-path DIR or --models-dir DIR."
+        _without(app, "models", UsageError("This gateway was given no folder of models.", hint=hint))
+    if work is not None:
+        _include_jobs(app, work)
+    else:
+        hint = "Start it without --pass-through."
+        for name in _OF_JOBS:
+            _without(app, name, UnsupportedError("This gateway keeps no jobs.", hint=hint))
     return app
+
+
+def _include_jobs(app: FastAPI, work: AtWork) -> None:
+    queue = work.queue
+    for module in (queue_routes, fleet, quotas, webhooks):
+        app.include_router(module.router(queue))
+    app.include_router(schedules.router(queue, Jobs(queue, work.admit, 0.0)))
+
+
+def _without(app: FastAPI, name: str, error: ComfyOpsError) -> None:
+    """Have the routes of a part that is not there say so."""
+
+    async def none(rest: str = "") -> None:
+        raise error
+
+    for path in (f"/ops/{name}", f"/ops/{name}/{{rest:path}}"):
+        app.add_api_route(path, none, methods=["GET", "POST"], include_in_schema=False)
 
 
 def _operator(request: Request) -> None:
@@ -83,8 +137,8 @@ def _operator(request: Request) -> None:
         raise HTTPException(403)
 
 
-def _error(status: int, code: str, message: str, hint: str = "") -> JSONResponse:
-    body = {"error": {"code": code, "message": message, "hint": hint}}
+def _error(status: int, code: str, message: str, hint: str = "", details: Any = None) -> JSONResponse:
+    body = {"error": {"code": code, "message": message, "hint": hint, "details": details or None}}
     return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
 
 
@@ -93,7 +147,14 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if status == 500:
         log.error("%s: %s", error.code, error.message)
-    return _error(status, error.code, error.message, error.hint)
+    facts = {name: value for name, value in error.facts.items() if name in ("reasons", "state", "job", "limit")}
+    return _error(status, error.code, error.message, error.hint, facts)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    found = faults.of(error)
+    hint = str(found.details.pop("hint", ""))
+    return _error(found.status, found.code, found.message, hint, found.details)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -62,21 +63,31 @@ class Look:
     hint: str = ""
 
 
-class Backends:
-    """Asks the backends, each at most once at a time."""
+Read = Callable[[], Awaitable[Sequence[Target]]]
 
-    def __init__(self, targets: Sequence[Target], clock: Callable[[], float] = time.time) -> None:
+
+class Backends:
+    """Asks the backends, each at most once at a time: those given, or where they change those that `read` gives."""
+
+    def __init__(
+        self, targets: Sequence[Target], clock: Callable[[], float] = time.time, read: Read | None = None
+    ) -> None:
         self._targets = {item.url: item for item in targets}
-        self._locks = {url: asyncio.Lock() for url in self._targets}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._clock = clock
+        self._read = read
         self._known: dict[str, Look] = {}
 
     async def all(self, *, anew: bool = False) -> list[Look]:
         """Every backend, asked at once."""
+        if self._read is not None:
+            self._targets = {item.url: item for item in await self._read()}
         return await asyncio.gather(*(self.one(url, anew=anew) for url in self._targets))
 
     async def one(self, url: str, *, anew: bool = False) -> Look:
         """One backend. Raises UnknownBackendError."""
+        if url not in self._targets and self._read is not None:
+            self._targets = {item.url: item for item in await self._read()}
         if url not in self._targets:
             raise UnknownBackendError(f"{url[:100]!r} is no backend of this gateway.")
         asked = self._clock()

@@ -49,6 +49,7 @@ class Jobs:
         add("/jobs/{job_id}/priority", self.set_priority, methods=["POST"], response_model=shapes.Job)
         add("/jobs/{job_id}/workflow", self.workflow, methods=["GET"], response_model=shapes.Workflow)
         add("/jobs/{job_id}/explain", self.explain, methods=["GET"], response_model=shapes.Explanation)
+        add("/jobs/{job_id}/log", self.log, methods=["GET"], response_model=shapes.Log)
         add("/batches", self.submit_batch, methods=["POST"], status_code=201, response_model=shapes.Batch)
         add("/batches/{batch_id}", self.batch, methods=["GET"], response_model=shapes.Batch)
         return router
@@ -56,13 +57,14 @@ class Jobs:
     async def submit(self, request: Request, response: Response, body: shapes.JobRequest) -> shapes.Job:
         """Accept a job. With an Idempotency-Key, the same request again gives the same job."""
         who, key = principal(request), idempotency_key(request)
-        submission = await self._submission(body, who, key)
+        submission = await self.submission(body, who, key)
         accepted = await self._queue.submit(submission, who.id)
         if accepted.replayed:
             response.headers["Idempotency-Replayed"] = "true"
         return await self._shown(request, accepted.job)
 
-    async def _submission(self, body: shapes.JobRequest, who: Principal, key: str | None = None) -> Submission:
+    async def submission(self, body: shapes.JobRequest, who: Principal, key: str | None = None) -> Submission:
+        """What a request asks for, admitted. Raises ApiError, RefusedError."""
         if not body.workflow:
             raise ApiError(422, "invalid_workflow", "The workflow is empty.")
         graph = await references.resolve(body.workflow, self._queue, who.id)
@@ -145,10 +147,14 @@ class Jobs:
         """Why a job is where it is: attempts, decisions, what it waits for."""
         return views.explanation(await self._queue.explain(_id(job_id), owner_seen(request)))
 
+    async def log(self, request: Request, job_id: str) -> shapes.Log:
+        """What happened to a job so far: changes of state, nodes, notes."""
+        return views.log(await self._queue.log(_id(job_id), owner_seen(request)))
+
     async def submit_batch(self, request: Request, response: Response, body: shapes.BatchRequest) -> shapes.Batch:
         """Accept many jobs as one, all or none."""
         who, key = principal(request), idempotency_key(request)
-        submissions = [await self._submission(item, who) for item in body.jobs]
+        submissions = [await self.submission(item, who) for item in body.jobs]
         found = await self._queue.submit_batch(
             submissions, who.id, name=body.name, idempotency_key=key, request_hash=digest(body) if key else ""
         )

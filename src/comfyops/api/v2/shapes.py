@@ -95,6 +95,7 @@ class Job(BaseModel):
     batch_id: str | None
     attempt: int
     backend: str | None
+    owner: str
 
 
 class JobSummary(BaseModel):
@@ -110,6 +111,7 @@ class JobSummary(BaseModel):
     name: str
     batch_id: str | None
     outputs_count: int
+    owner: str
 
 
 class JobList(BaseModel):
@@ -203,6 +205,21 @@ class Explanation(BaseModel):
     waits_for: list[str]
     attempts: list[Run]
     decisions: list[Decision]
+
+
+class LogEntry(BaseModel):
+    """One thing that happened to a job; `seq` counts from 1."""
+
+    seq: int
+    at: str
+    type: str
+    data: dict[str, Any]
+
+
+class Log(BaseModel):
+    """What happened to a job, first to last."""
+
+    entries: list[LogEntry]
 
 
 class Asset(BaseModel):

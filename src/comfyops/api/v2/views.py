@@ -10,7 +10,7 @@ from uuid import UUID
 
 from comfyops.api.v2 import shapes
 from comfyops.jobs.batches import Batch
-from comfyops.jobs.job import Explanation, Job, JobOutput, JobState, Progress
+from comfyops.jobs.job import Explanation, Job, JobEvent, JobOutput, JobState, Progress
 
 PREFIX = "/api/v2"
 
@@ -97,6 +97,7 @@ def job(found: Job, outputs: Iterable[JobOutput], position: int | None, site: Si
         batch_id=found.batch,
         attempt=found.attempt,
         backend=found.backend,
+        owner=found.owner,
     )
 
 
@@ -114,6 +115,7 @@ def summary(found: Job) -> shapes.JobSummary:
         name=found.name,
         batch_id=found.batch,
         outputs_count=found.outputs_count,
+        owner=found.owner,
     )
 
 
@@ -201,6 +203,15 @@ def explanation(found: Explanation) -> shapes.Explanation:
             shapes.Decision(at=iso(placed.at), backend=placed.backend, reason=placed.reason)
             for placed in found.placements
         ],
+    )
+
+
+def log(events: Iterable[JobEvent]) -> shapes.Log:
+    """What happened to a job."""
+    return shapes.Log(
+        entries=[
+            shapes.LogEntry(seq=event.seq, at=iso(event.at), type=event.type, data=dict(event.data)) for event in events
+        ]
     )
 
 

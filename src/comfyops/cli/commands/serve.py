@@ -153,12 +153,12 @@ async def _serve(
 
     configured, listen = run.configured, run.listen
     async with AsyncExitStack() as stack:
-        mounts = await stack.enter_async_context(parts.ops_mounts(configured, gateway.backends))
         service = None
         if run.durable:
             service = await stack.enter_async_context(durable_jobs(configured, gateway, passing=passing))
-            mounts |= service.mounts
-        native = service.native if service is not None else None
+        work, native = (service.work, service.native) if service is not None else (None, None)
+        mounts = await stack.enter_async_context(parts.ops_mounts(configured, gateway.backends, work))
+        mounts |= service.mounts if service is not None else {}
         folder = configured.home.expanduser()
         served = await stack.enter_async_context(serving(gateway, configured.auth, folder, listen, mounts, native))
         _tell(gateway, served, run, simulated=simulated)

@@ -9,6 +9,7 @@ const VERBS = { downloading: ["pause", "cancel"], queued: ["pause", "cancel"], p
 
 let language = new URLSearchParams(location.search).get("lang") === "fr" ? "fr" : "en";
 let backends = [];
+let fleet = new Map(); // by address: what the queue knows of a backend; empty where no jobs are kept
 const files = new Map(); // by model: the last event and its row
 let watching = null;
 let verifying = new Set();
@@ -77,6 +78,14 @@ function card(item) {
   const facts = make("dl");
   const fact = (name, value) => facts.append(make("dt", t(name)), make("dd", value));
   fact("state", t(item.state) + (item.why ? `: ${item.why}` : ""));
+  const known = fleet.get(item.url);
+  if (known) {
+    box.dataset.fleet = known.state;
+    fact("takesJobs", t(`f_${known.state}`) + (known.reason ? `: ${known.reason}` : ""));
+    if (known.job) fact("job", known.job);
+    if (known.loaded.length) fact("loaded", known.loaded.join(", "));
+    if (known.tags.length) fact("tags", known.tags.join(", "));
+  }
   if (item.version) fact("version", item.version);
   for (const device of item.devices ?? []) {
     fact("device", device.name);
@@ -100,6 +109,8 @@ async function lookAtBackends() {
   if (document.hidden) return;
   try {
     backends = (await ask("/ops/backends")).backends;
+    const rows = await ask("/ops/fleet").catch(() => ({ backends: [] })); // a gateway may keep no jobs
+    fleet = new Map(rows.backends.map((row) => [row.url, row]));
     merge([]);
   } catch (error) { trouble(error); }
 }

@@ -18,6 +18,8 @@ export const WORDS = {
     s_missing: "missing", s_present: "present", s_verified: "verified", s_corrupt: "corrupt", s_changed: "changed",
     s_wrong_size: "wrong size", s_misplaced: "misplaced", s_unreadable: "unreadable", s_optional: "optional",
     s_queued: "queued", s_downloading: "downloading", s_paused: "paused", s_completed: "completed", s_failed: "failed",
+    takesJobs: "Jobs", job: "Job now", loaded: "Models loaded", tags: "Labels", f_new: "not looked at yet",
+    f_up: "takes jobs", f_down: "down", f_drained: "drained", f_paused: "paused", f_quarantined: "quarantined",
   },
   fr: {
     open: "Ouvrir l'interface ComfyUI", backends: "Serveurs", checkBackend: "Vérifier l'état du serveur",
@@ -39,5 +41,8 @@ export const WORDS = {
     s_missing: "manquant", s_present: "présent", s_verified: "vérifié", s_corrupt: "corrompu", s_changed: "modifié",
     s_wrong_size: "mauvaise taille", s_misplaced: "mal placé", s_unreadable: "illisible", s_optional: "optionnel",
     s_queued: "en file", s_downloading: "en cours", s_paused: "suspendu", s_completed: "terminé", s_failed: "échoué",
+    takesJobs: "Tâches", job: "Tâche en cours", loaded: "Modèles chargés", tags: "Étiquettes",
+    f_new: "pas encore vu", f_up: "prend des tâches", f_down: "arrêté", f_drained: "retiré du service",
+    f_paused: "suspendu", f_quarantined: "en quarantaine",
   },
 };
