@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,19 @@ def thumbnail(path: Path, mime: str, edge: int = EDGE) -> bytes | None:
 
 
 def _picture(path: Path, edge: int) -> Image.Image | None:
-    with Image.open(path, formats=_FORMATS) as opened:
+    with Image.open(path, formats=_formats()) as opened:
         if opened.width * opened.height > MOST_PIXELS:
             return None
         opened.draft("RGB", (edge * 2, edge * 2))  # a large JPEG is decoded small
         opened.load()
         return ImageOps.exif_transpose(opened)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those that this build of Pillow knows."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _first_frame(path: Path, container: str) -> Image.Image | None:
