@@ -264,7 +264,9 @@ class Gateway:
 
         try:
             if self._durable is not None:
-                await self._durable.sockets.serve(principal.id, clients[0], receive, send, known=known)
+                features = self._server(principal).features
+                sockets = self._durable.sockets
+                await sockets.serve(principal.id, clients[0], receive, send, known=known, features=features)
                 return
             server = self._server(principal)
             await self.sockets.relay(server, principal.id, clients[0], receive, send, known=known)

@@ -19,6 +19,7 @@ Clock = Callable[[], float]
 State = Literal["ok", "unreachable", "stalled", "unknown"]
 
 _FACTS = 256 * 1024 * 1024  # bytes of GET /object_info
+_FEATURES = 1024 * 1024  # of GET /features
 _QUEUE = 512 * 1024 * 1024  # of GET /queue, which repeats every waiting workflow
 _FRESH = 60.0  # seconds for which node types are believed
 _AT_LEAST = 2.0  # seconds between two askings because something was not in a list
@@ -84,6 +85,16 @@ class Server:
             }
         except (ValueError, KeyError, TypeError) as error:
             raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
+
+    async def features(self) -> dict[str, Any]:
+        """What it says that it can do. Raises BackendError."""
+        answer = await self.upstream.send("GET", b"/features")
+        data = await answer.read(_FEATURES)
+        try:
+            found = json.loads(data) if answer.status == 200 else {}
+        except ValueError as error:
+            raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
+        return found if isinstance(found, dict) else {}
 
     async def look(self) -> None:
         """Look at the queue once, and tell `state` from it."""

@@ -20,6 +20,9 @@ PROBE = "probe"
 DELIVER = "deliver"
 """The wake of who sends webhooks."""
 
+EVERY_JOB = ""
+"""Watching this tells of every job's changes of state, and of jobs that other processes changed (type "look")."""
+
 _MOST = 2000  # unread events of one watcher; then passing ones are dropped
 
 
@@ -63,12 +66,16 @@ class Hub:
 
     def put(self, event: JobEvent) -> None:
         """Give an event to the watchers of its job."""
-        for channel in self._watchers.get(event.job, ()):
+        everybody = self._watchers.get(EVERY_JOB, ()) if event.type == "state" else ()
+        for channel in (*self._watchers.get(event.job, ()), *everybody):
             if event.seq or channel.qsize() < _MOST:
                 channel.put_nowait(event)
 
     def look(self, job: str | None = None) -> None:
         """Have the watchers of a job, or of all, look into the database: another process wrote."""
+        for channel in self._watchers.get(EVERY_JOB, ()) if job else ():
+            if channel.qsize() < _MOST:
+                channel.put_nowait(JobEvent(job or "", 0, "look", 0.0))
         for channels in [self._watchers.get(job, [])] if job else list(self._watchers.values()):
             for channel in channels:
                 if channel.qsize() < _MOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,13 +21,18 @@ from comfyops.auth.principal import Principal
 from comfyops.auth.records import Token
 from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
+from comfyops.gateway.admission import Admission
 from comfyops.gateway.app import Gateway
+from comfyops.gateway.durable.routes import DurableJobs
 from comfyops.gateway.kept import Kept
 from comfyops.gateway.listener import listening
 from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.settings import BackendAddress, GatewaySettings
+from comfyops.jobs.dispatcher import Dispatcher
+from comfyops.jobs.queue import Queue
 from comfyops.simulator import Simulator, SimulatorSettings
+from comfyops.workflows.node_types import NodeTypes
 
 ROUNDS = 4
 
@@ -129,6 +135,7 @@ async def gateway_to(
     backends: tuple[BackendAddress, ...],
     auth: Callable[[], AuthSettings] | None = None,
     mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
+    durable: Callable[[GatewaySettings], DurableJobs] | None = None,
     **options: Any,
 ) -> AsyncIterator[tuple[str, Gateway, Store, Ledger]]:
     """A gateway before these servers."""
@@ -136,7 +143,9 @@ async def gateway_to(
     settings = auth() if auth else AuthSettings(bcrypt_rounds=ROUNDS)
     authenticator, owners = Authenticator(store, settings), Owners(folder / "gateway.db")
     kept = None if options.get("shared_userdata") else Kept(folder / "userdata.db")
-    gateway = Gateway(GatewaySettings(backends, **options), authenticator, owners, ledger, mounts, kept)
+    told = GatewaySettings(backends, **options)
+    jobs = durable(told) if durable is not None else None
+    gateway = Gateway(told, authenticator, owners, ledger, mounts, kept, jobs)
     try:
         async with listening(gateway, "127.0.0.1", 0) as url:
             yield url, gateway, store, ledger
@@ -146,6 +155,58 @@ async def gateway_to(
         store.close()
         if kept is not None:
             kept.close()
+
+
+@dataclass
+class DurableHouse(House):
+    """A gateway over a durable queue, with its dispatcher."""
+
+    queue: Queue
+    simulator: Simulator
+
+
+@asynccontextmanager
+async def durable_house(
+    folder: Path,
+    *,
+    simulated: SimulatorSettings | None = None,
+    max_waiting: int | None = None,
+    dispatch: bool = True,
+    **options: Any,
+) -> AsyncIterator[DurableHouse]:
+    """A gateway whose jobs go into a queue, carried out at a simulated server; without `dispatch` they wait."""
+    async with (
+        Simulator(simulated or SimulatorSettings(port=0)) as simulator,
+        await asyncio.to_thread(Queue, "", folder / "queue", max_waiting=max_waiting) as queue,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        await queue.fleet.add(simulator.url)
+        dispatcher = Dispatcher(queue, "test")
+        if dispatch:
+            await stack.enter_async_context(dispatcher)
+            await _reached(dispatcher)
+
+        async def types() -> list[NodeTypes]:
+            return dispatcher.prober.kinds()
+
+        def durable(settings: GatewaySettings) -> DurableJobs:
+            return DurableJobs(queue, Admission(settings, types), settings.limits)
+
+        async with (
+            gateway_to(folder, (BackendAddress(simulator.url),), durable=durable, **options) as made,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session,
+        ):
+            url, gateway, store, ledger = made
+            yield DurableHouse(url, simulator.url, gateway, store, ledger, session, queue, simulator)
+
+
+async def _reached(dispatcher: Dispatcher) -> None:
+    """Wait until it is known what the backend offers."""
+    async with asyncio.timeout(20):
+        while True:
+            if dispatcher.prober.kinds():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def finished(home: House, token: str, job: str) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from comfyops.gateway.durable import entries
-from comfyops.jobs.job import Job, JobEvent, JobOutput
+from comfyops.jobs.job import Job, JobEvent, JobOutput, JobState
+from comfyops.jobs.told import Told
 
 Message = str | bytes
 
-_PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
+_PREVIEW, _TEXT, _PREVIEW_WITH_METADATA = 1, 3, 4
 _JPEG, _PNG = 1, 2
 
 
@@ -54,6 +55,13 @@ class Run:
             yield from self._progress(event.data)
         elif event.type == "preview":
             yield self._preview(event)
+        elif event.type == "text":
+            yield _words(str(event.data["node"]), str(event.data["text"]))
+
+    def resumed(self, job: Job) -> Iterator[Message]:
+        """What tells a client that comes in the middle of a run where it is."""
+        if job.state is JobState.RUNNING and job.progress is not None and job.progress.node:
+            yield from self._at_node(job.progress.node)
 
     def _at_node(self, node: str) -> Iterator[Message]:
         if self._at in self._nodes:
@@ -87,11 +95,15 @@ class Run:
         return struct.pack(">II", _PREVIEW_WITH_METADATA, len(head)) + head + event.blob
 
 
-def ending(job: Job, outputs: tuple[JobOutput, ...]) -> Iterator[str]:
+def _words(node: str, words: str) -> bytes:
+    name = node.encode()
+    return struct.pack(">II", _TEXT, len(name)) + name + words.encode()
+
+
+def ending(job: Job, outputs: tuple[JobOutput, ...], told: Told = entries.NOTHING_TOLD) -> Iterator[str]:
     """The last messages of a job that is over."""
     shown = entries.shown_by_node(outputs)
     for node, output in shown.items():
         yield text("executed", {"node": node, "display_node": node, "output": output, "prompt_id": job.id})
-    ended = {"prompt_id": job.id, "timestamp": int((job.finished_at or 0) * 1000)}
-    yield text(*entries.ending(job, list(shown), ended))
+    yield text(*entries.ending(job, (*told.cached, *told.shown)))
     yield text("executing", {"node": None, "prompt_id": job.id})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,9 +12,12 @@ from comfyops.gateway.durable import entries
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.prompts import is_job_id, read_json
 from comfyops.gateway.refusal import RefusedError
+from comfyops.jobs import told
 from comfyops.jobs.job import ACTIVE, OVER, Filter, Job, JobState
 from comfyops.jobs.queue import Queue
 from comfyops.simulator.jobs import MODERN_STATUSES, sorted_jobs
+
+_Show = Callable[..., dict[str, Any]]
 
 _MOST = 1000
 """Most entries of one list."""
@@ -47,15 +52,17 @@ class DurableReading:
         running = await self._whole(owner, ACTIVE)
         waiting = await self._whole(owner, (JobState.WAITING,))
         found = {"queue_running": running, "queue_pending": sorted(waiting, key=lambda job: (job.priority, job.number))}
-        await exchange.json(200, {name: [entries.queue_item(job) for job in jobs] for name, jobs in found.items()})
+        types = self._queue.node_types()
+        shown = {name: [entries.queue_item(job, types) for job in jobs] for name, jobs in found.items()}
+        await exchange.json(200, shown)
 
     async def history(self, exchange: Exchange, owner: str | None) -> None:
         """GET /history: the newest `max_items`, oldest of them first."""
         query = parse_qs(exchange.query.decode("latin-1"))
         limit, offset = _number(query, "max_items", _MOST), max(0, _number(query, "offset", 0))
         jobs = await self._whole(owner, OVER, limit=min(limit, _MOST), offset=offset, newest=True) if limit else []
-        outputs = await self._queue.outputs_of([job.id for job in jobs])
-        await exchange.json(200, {job.id: entries.history_entry(job, outputs[job.id]) for job in reversed(jobs)})
+        shown = await self._shown(jobs, entries.history_entry)
+        await exchange.json(200, dict(reversed(shown.items())))
 
     async def history_entry(self, exchange: Exchange, owner: str | None) -> None:
         """GET /history/ID; empty for a job that is not over, as for one that never was."""
@@ -63,7 +70,7 @@ class DurableReading:
         if job is None or not job.state.over:
             await exchange.json(200, {})
             return
-        await exchange.json(200, {job.id: entries.history_entry(job, await self._queue.outputs(job.id))})
+        await exchange.json(200, await self._shown([job], entries.history_entry))
 
     async def jobs(self, exchange: Exchange, owner: str | None) -> None:
         """GET /api/jobs"""
@@ -73,8 +80,7 @@ class DurableReading:
         if by not in ("created_at", "execution_duration") or order not in ("asc", "desc"):
             raise RefusedError(400, "invalid_query", "The jobs are not sorted like that.")
         found = await self._whole(owner, _wanted_states(query), newest=True)
-        outputs = await self._queue.outputs_of([job.id for job in found])
-        listed = sorted_jobs([entries.listed(job, outputs[job.id]) for job in found], by, order)
+        listed = sorted_jobs(list((await self._shown(found, entries.listed)).values()), by, order)
         page = listed[offset : offset + limit] if limit else listed[offset:]
         more = offset + len(page) < len(listed)
         place = {"offset": offset, "limit": limit or None, "total": len(listed), "has_more": more}
@@ -85,7 +91,15 @@ class DurableReading:
         job = await self._find(exchange.path.rpartition("/")[2], owner)
         if job is None:
             raise _NOT_FOUND
-        await exchange.json(200, entries.listed(job, await self._queue.outputs(job.id), detailed=True))
+        shown = await self._shown([job], functools.partial(entries.listed, detailed=True))
+        await exchange.json(200, shown[job.id])
+
+    async def _shown(self, jobs: list[Job], show: _Show) -> dict[str, dict[str, Any]]:
+        """Each job as a function of `entries` shows it, in order."""
+        ids, types = [job.id for job in jobs], self._queue.node_types()
+        outputs = await self._queue.outputs_of(ids)
+        said = await self._queue.store.read(lambda connection: told.read(connection, ids))
+        return {job.id: show(job, outputs[job.id], said[job.id], types) for job in jobs}
 
     async def _find(self, text: str, owner: str | None) -> Job | None:
         if not is_job_id(text):
@@ -143,17 +157,9 @@ class DurableChanges:
         await exchange.answer(200)
 
     async def cancel(self, exchange: Exchange, owner: str | None) -> None:
-        """POST /api/jobs/ID/cancel"""
+        """POST /api/jobs/ID/cancel; a job that is over or unknown was not cancelled."""
         job = exchange.path.split("/")[2]
-        if not is_job_id(job):
-            raise _NOT_FOUND
-        try:
-            found = await self._queue.get(job, owner)
-        except UnknownJobError as error:
-            raise _NOT_FOUND from error
-        if not found.state.over:
-            await self._queue.request_cancel(job, owner)
-        await exchange.json(200, {"cancelled": not found.state.over})
+        await exchange.json(200, {"cancelled": await self._cancel(job, owner, (JobState.WAITING, *ACTIVE))})
 
     async def cancel_many(self, exchange: Exchange, owner: str | None) -> None:
         """POST /api/jobs/cancel"""

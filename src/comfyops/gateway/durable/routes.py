@@ -24,7 +24,7 @@ class DurableJobs:
 
     def __init__(self, queue: Queue, admission: Admission, limits: Limits) -> None:
         self.sockets = DurableSockets(queue, limits)
-        self._submitting = DurableSubmitting(queue, admission, self.sockets.submitted)
+        self._submitting = DurableSubmitting(queue, admission, self.sockets)
         self._viewing = Viewing(queue)
         self._uploads = DurableUploads(queue, self._viewing)
         reading, changes = DurableReading(queue), DurableChanges(queue)

@@ -1,127 +1,31 @@
-"""Websockets of clients over the durable queue: each hears of the jobs that it submitted, and of no others."""
+"""Websockets of clients over the durable queue: each hears of the jobs that it submitted, and of no others.
+
+All sockets share one look at what happens in the queue. A job that waits costs nothing; one that begins is followed, by
+each socket of its client, until it is over.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from comfyops.errors import QueueError, UnknownJobError
-from comfyops.gateway.durable import messages
+from comfyops.errors import QueueError
 from comfyops.gateway.durable.reading import DurableReading
+from comfyops.gateway.durable.socket import DurableSocket
 from comfyops.gateway.exchange import Receive, Send
 from comfyops.gateway.prompts import LONGEST_CLIENT
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.settings import Limits
-from comfyops.gateway.sockets import CUT, LARGEST_IN, REVOKED, Outbox, first_of
-from comfyops.jobs.job import ACTIVE, Filter, JobState
+from comfyops.jobs.hub import EVERY_JOB
+from comfyops.jobs.job import JobEvent, JobState
 from comfyops.jobs.queue import Queue
 
-_LOOK = 2.0  # seconds between looks for jobs that came by other processes
-_UNFINISHED = (JobState.WAITING, *ACTIVE)
+_GATHER = 0.02  # seconds in which changes are told together
 
-
-class DurableSocket:
-    """One client's socket."""
-
-    def __init__(self, queue: Queue, owner: str, client: str, limits: Limits) -> None:
-        self.owner = owner
-        self.client = client or uuid.uuid4().hex
-        self._queue = queue
-        self._reading = DurableReading(queue)
-        self._limits = limits
-        self._outbox = Outbox(limits)
-        self._jobs: dict[str, asyncio.Task[None]] = {}
-        self._metadata = False
-        self._full = asyncio.Event()
-        self._task: asyncio.Task[int] | None = None
-
-    def end(self) -> None:
-        """End it, from outside."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def run(self, receive: Receive, send: Send) -> None:
-        """Accept the client and tell it what happens until it leaves."""
-        remaining = await self._reading.remaining(self.owner)
-        await send({"type": "websocket.accept"})
-        self._put(messages.status(remaining, self.client))
-        loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(work) for work in (self._listen(receive), self._deliver(send), self._find_jobs())]
-        self._task = loop.create_task(first_of(tasks))
-        code = REVOKED
-        try:
-            code = await self._task
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-        finally:
-            every = [*tasks, *self._jobs.values()]
-            for ended in every:
-                ended.cancel()
-            await asyncio.gather(*every, return_exceptions=True)
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(send({"type": "websocket.close", "code": code}), 1)
-
-    def follow(self, job: str) -> None:
-        """Tell the client what happens to a job of its, once."""
-        if job not in self._jobs:
-            self._jobs[job] = asyncio.create_task(self._follow(job))
-
-    async def _follow(self, job: str) -> None:
-        run = messages.Run(job, metadata=self._metadata)
-        with contextlib.suppress(QueueError):
-            await self._tell_remaining()
-            async for event in self._queue.events(job, self.owner):
-                for message in run.of(event):
-                    self._put(message)
-                if event.type == "state":
-                    await self._tell_remaining()
-            with contextlib.suppress(UnknownJobError):
-                found = await self._queue.get(job, self.owner)
-                for last in messages.ending(found, await self._queue.outputs(job)):
-                    self._put(last)
-            await self._tell_remaining()
-
-    async def _tell_remaining(self) -> None:
-        self._put(messages.status(await self._reading.remaining(self.owner)))
-
-    def _put(self, message: messages.Message) -> None:
-        if not self._outbox.put(message):
-            self._full.set()
-
-    async def _find_jobs(self) -> int:
-        """Follow the jobs of this client that are under way, also those that came by another process."""
-        which = Filter(owner=self.owner, client_id=self.client, states=_UNFINISHED, limit=1000)
-        while True:
-            with contextlib.suppress(QueueError):
-                for job in (await self._queue.ls(which)).jobs:
-                    self.follow(job.id)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), _LOOK)
-                return CUT
-
-    async def _deliver(self, send: Send) -> int:
-        try:
-            await self._outbox.deliver(send)
-        except TimeoutError:
-            return CUT
-        return 1000
-
-    async def _listen(self, receive: Receive) -> int:
-        while True:
-            message = await receive()
-            if message["type"] == "websocket.disconnect":
-                return 1000
-            flags = _flags(message.get("text") or "")
-            if flags is not None:
-                self._metadata = flags.get("supports_preview_metadata") is True
-                own = {"supports_preview_metadata": True, "max_upload_size": self._limits.upload_bytes}
-                self._put(messages.text("feature_flags", own))
+Features = Callable[[], Awaitable[Mapping[str, Any]]]
+"""What a server says that it can do."""
 
 
 class DurableSockets:
@@ -129,48 +33,69 @@ class DurableSockets:
 
     def __init__(self, queue: Queue, limits: Limits) -> None:
         self._queue = queue
+        self._reading = DurableReading(queue)
         self._limits = limits
-        self._open: dict[tuple[str, str], set[DurableSocket]] = {}
+        self._open: dict[str, set[DurableSocket]] = {}  # by owner
+        self._watching: asyncio.Task[None] | None = None
 
     async def serve(
-        self, owner: str, client: str, receive: Receive, send: Send, *, known: Callable[[DurableSocket], None]
+        self,
+        owner: str,
+        client: str,
+        receive: Receive,
+        send: Send,
+        *,
+        known: Callable[[DurableSocket], None],
+        features: Features,
     ) -> None:
         """Serve one client until it ends. Raises RefusedError before it was accepted."""
         if len(client) > LONGEST_CLIENT:
             raise RefusedError(400, "invalid_client_id", "The clientId is too long.")
-        socket = DurableSocket(self._queue, owner, client, self._limits)
-        same = self._open.setdefault((owner, socket.client), set())
-        same.add(socket)
+        socket = DurableSocket(self._queue, owner, client, self._limits, features)
+        self._open.setdefault(owner, set()).add(socket)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(), name="comfyops-sockets")
         known(socket)
         try:
-            await socket.run(receive, send)
+            await socket.run(receive, send, await self._reading.remaining(owner))
         finally:
-            same.discard(socket)
-            if not same:
-                self._open.pop((owner, socket.client), None)
+            self._closed(socket)
 
-    def submitted(self, owner: str, client: str, job: str) -> None:
-        """A client of an owner has a new job."""
-        for socket in self._open.get((owner, client), ()):
-            socket.follow(job)
+    def _closed(self, socket: DurableSocket) -> None:
+        same = self._open[socket.owner]
+        same.discard(socket)
+        if not same:
+            del self._open[socket.owner]
+        if not self._open and self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+
+    def expect(self, owner: str, client: str, job: str) -> list[DurableSocket]:
+        """A client of an owner is about to have a new job; gives the sockets that did not expect it."""
+        return [socket for socket in self._open.get(owner, ()) if socket.client == client and socket.expect(job)]
 
     def __len__(self) -> int:
         return sum(len(same) for same in self._open.values())
 
-    def close(self) -> None:
-        """End all of them."""
+    async def _watch(self) -> None:
+        with self._queue.hub.watch(EVERY_JOB) as channel:
+            while True:
+                self._news(await channel.get())
+                await asyncio.sleep(_GATHER)
+                while not channel.empty():
+                    self._news(channel.get_nowait())
+                for owner in tuple(self._open):
+                    await self._tell_remaining(owner)
+
+    def _news(self, event: JobEvent | None) -> None:
+        if event is None or event.data.get("state") == JobState.WAITING:
+            return
         for same in self._open.values():
             for socket in same:
-                socket.end()
+                socket.begins(event.job)
 
-
-def _flags(text: str) -> dict[str, Any] | None:
-    """The features that a client says it has, None where it says something else."""
-    if '"feature_flags"' not in text or len(text) >= LARGEST_IN:
-        return None
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    flags = data.get("data") if isinstance(data, dict) and data.get("type") == "feature_flags" else None
-    return flags if isinstance(flags, dict) else None
+    async def _tell_remaining(self, owner: str) -> None:
+        with contextlib.suppress(QueueError):
+            remaining = await self._reading.remaining(owner)
+            for socket in self._open.get(owner, ()):
+                socket.remaining(remaining)

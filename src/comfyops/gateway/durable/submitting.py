@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 from comfyops.auth import scopes
@@ -12,6 +11,7 @@ from comfyops.errors import ComfyOpsError, DuplicateKeyError, QueueError, QueueF
 from comfyops.gateway import prompts
 from comfyops.gateway.admission import Admission
 from comfyops.gateway.durable import names
+from comfyops.gateway.durable.sockets import DurableSockets
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.prompts import Request
 from comfyops.gateway.refusal import RefusedError
@@ -24,11 +24,10 @@ _LONGEST_KEY = 255
 class DurableSubmitting:
     """Takes jobs as ComfyUI does, with its answers."""
 
-    def __init__(self, queue: Queue, admission: Admission, told: Callable[[str, str, str], None]) -> None:
-        """`told` hears the owner, the client and the id of each new job."""
+    def __init__(self, queue: Queue, admission: Admission, sockets: DurableSockets) -> None:
         self._queue = queue
         self._admission = admission
-        self._told = told
+        self._sockets = sockets
 
     async def submit(self, exchange: Exchange, principal: Principal) -> None:
         """POST /prompt. With the header Idempotency-Key, the same request again gives the same job."""
@@ -46,18 +45,20 @@ class DurableSubmitting:
             request_hash=hashlib.sha256(body).hexdigest() if key else "",
             priority=_priority(request, principal),
             client_id=request.client,
-            extra_data={name: value for name, value in request.extra.items() if name != "client_id"},
+            extra_data=_extra_data(request, exchange.first(b"comfy-usage-source").decode("latin-1")),
         )
         accepted = await self._accept(submission, principal)
-        if request.client and not accepted.replayed:
-            self._told(principal.id, request.client, accepted.job.id)
         errors = prompts.node_errors(verdict) if verdict is not None else {}
         answer = {"prompt_id": accepted.job.id, "number": accepted.job.number, "node_errors": errors}
         await exchange.json(200, answer, [(b"idempotency-replayed", b"true")] if accepted.replayed else None)
 
     async def _accept(self, submission: Submission, principal: Principal) -> Accepted:
+        new, job = False, submission.id or ""
+        told = self._sockets.expect(principal.id, submission.client_id, job)  # it may begin before `submit` returns
         try:
-            return await self._queue.submit(submission, principal.id)
+            accepted = await self._queue.submit(submission, principal.id)
+            new = not accepted.replayed
+            return accepted
         except QueueFullError as error:
             wait = max(1, round(float(error.facts.get("retry_after", 1))))
             raise RefusedError(429, "too_many_jobs", error.message, retry_after=wait) from error
@@ -65,6 +66,9 @@ class DurableSubmitting:
             raise RefusedError(422, error.code, error.message) from error
         except (UsageError, QueueError) as error:
             raise refusal(error) from error
+        finally:
+            for socket in () if new else told:
+                socket.forget(job)
 
     async def _with_outputs(self, graph: dict[str, Any], owner: str) -> dict[str, Any]:
         """The graph with references in place of names of this owner's outputs."""
@@ -109,3 +113,9 @@ def _wanted(request: Request) -> dict[str, Any]:
 def _priority(request: Request, principal: Principal) -> int:
     ahead = request.front or (request.number is not None and request.number < 0)
     return -1 if ahead and principal.may(scopes.JOBS_ALL) else 0
+
+
+def _extra_data(request: Request, source: str) -> dict[str, Any]:
+    """What the client says beside the graph; `source` is the header by which a program says what it is."""
+    extra = {name: value for name, value in request.extra.items() if name != "client_id"}
+    return {"comfy_usage_source": source, **extra} if source else extra
