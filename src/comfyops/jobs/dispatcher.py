@@ -147,13 +147,22 @@ class Dispatcher:
                 await work()
                 pause = 0.1
             except DispatcherTakenError as error:
-                if self.failed is not None and not self.failed.done():
-                    self.failed.set_exception(error)
+                self._give_up(error)
                 return
             except Exception as error:  # noqa: BLE001  (the others must go on; it is said, and tried again)
                 logger.warning("%s: %s", work.__name__.strip("_"), error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
+
+    def _give_up(self, error: DispatcherTakenError) -> None:
+        """Place nothing more: another process works under this name."""
+        logger.error("%s", error.message)
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        if self.failed is not None and not self.failed.done():
+            self.failed.set_exception(error)
+            self.failed.exception()  # it was said: nobody has to wait for it
 
     async def _beating(self) -> None:
         await self._store.set_clock()

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy import create_engine, event
+from sqlalchemy.engine import make_url
 
 from comfyops.errors import DatabaseError
 from comfyops.jobs.store import make_private
@@ -133,7 +134,7 @@ class Engine:
             make_private(self._file)
             url = f"sqlite:///{self._file}"
             return {**common, "system_database_url": url, "system_database_engine": _own_sqlite(self._file)}
-        url = self._database.replace("postgresql+psycopg://", "postgresql://")
+        url = make_url(self._database).set(drivername="postgresql").render_as_string(hide_password=False)
         return {**common, "system_database_url": url, "sys_db_pool_size": 5}
 
 

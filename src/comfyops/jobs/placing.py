@@ -15,7 +15,7 @@ from comfyops.jobs.needs import Needs
 from comfyops.jobs.offers import Fits, Offer
 from comfyops.jobs.placement import place
 from comfyops.jobs.situation import Busy, Decision, Group, Owner, Rules, Situation, Standing
-from comfyops.jobs.store import Store
+from comfyops.jobs.store import Store, Tx
 from comfyops.jobs.turns import Turns
 
 _j, _b, _n, _t = schema.jobs.c, schema.backends.c, schema.needs.c, schema.timings.c
@@ -44,16 +44,35 @@ class Placer:
         placement = place(situation, self._fits)
         if not placement.decisions:
             return []
-        bound = await self._store.write(lambda tx: [self._bind(tx, item) for item in placement.decisions])
+        bound = await self._store.write(lambda tx: self._bind_all(tx, placement.decisions, situation))
         for decision, job in zip(placement.decisions, bound, strict=True):
             if job is not None:
                 self._charge(decision, situation)
         return [job for job in bound if job is not None]
 
-    def _bind(self, tx: Any, decision: Decision) -> Job | None:
-        group = decision.group
+    def _bind_all(self, tx: Tx, decisions: Sequence[Decision], situation: Situation) -> list[Job | None]:
+        """Bind what was decided. A job that ended badly at its backend takes one that is left, if that can run it."""
+        bound = [self._bind(tx, item.group, item.backend, item.reason) for item in decisions]
+        taken = {decision.backend for decision, job in zip(decisions, bound, strict=True) if job is not None}
+        left = [item for item in situation.backends if item.open and item.busy is None and item.backend not in taken]
+        for index, decision in enumerate(decisions):
+            if bound[index] is None:
+                bound[index] = self._bind_elsewhere(tx, decision, left)
+        return bound
+
+    def _bind_elsewhere(self, tx: Tx, decision: Decision, left: list[Standing]) -> Job | None:
+        for standing in left:
+            fits = self._fits(decision.group.needs, standing.offer, standing.backend)
+            if fits and standing.backend != decision.backend:
+                job = self._bind(tx, decision.group, standing.backend, f"it ended badly at {decision.backend}")
+                if job is not None:
+                    left.remove(standing)
+                    return job
+        return None
+
+    def _bind(self, tx: Tx, group: Group, backend: str, reason: str) -> Job | None:
         head = {"owner": group.owner, "priority": group.priority, "needs_key": group.needs.key}
-        return steps.bind(tx, head, decision.backend, self._name, decision.reason)
+        return steps.bind(tx, head, backend, self._name, reason)
 
     def _charge(self, decision: Decision, situation: Situation) -> None:
         group = decision.group

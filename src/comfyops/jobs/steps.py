@@ -20,7 +20,7 @@ from comfyops.jobs.store import Tx
 _j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
 
 
-ELSEWHERE = 20.0
+ELSEWHERE = 10.0
 """Seconds for which a job that ended badly at a backend is left to the others, where there are any."""
 
 

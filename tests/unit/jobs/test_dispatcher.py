@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from comfyops.errors import DispatcherTakenError
+from comfyops.jobs import schema
 from comfyops.jobs.clients import ClientSettings
 from comfyops.jobs.dispatcher import Dispatcher, DispatcherSettings
 from comfyops.jobs.job import Job, JobState, Submission
@@ -77,6 +78,7 @@ class World:
     queue: Queue
     folder: Path
     stack: AsyncExitStack
+    dispatcher: Dispatcher
 
     async def server(self, name: str = "one", **options: Any) -> Simulator:
         """A simulated server in the fleet."""
@@ -118,9 +120,9 @@ async def opened(database: str, folder: Path, settings: DispatcherSettings = QUI
     async with (
         AsyncExitStack() as stack,
         Queue(database, folder) as queue,
-        Dispatcher(queue, "test", settings),
+        Dispatcher(queue, "test", settings) as dispatcher,
     ):
-        yield World(queue, folder, stack)
+        yield World(queue, folder, stack, dispatcher)
 
 
 @pytest.fixture
@@ -309,3 +311,26 @@ async def test_a_second_dispatcher_is_refused(world: World) -> None:
                 raise AssertionError("it works")
     await world.server()
     assert (await world.end_of(await world.submit(picture()))).state is JobState.DONE
+
+
+async def test_a_dispatcher_whose_name_was_taken_stops_placing(world: World) -> None:
+    await world.server()
+    gone = schema.dispatchers.delete()
+    await world.queue.store.write(lambda tx: tx.execute(gone))
+    with pytest.raises(DispatcherTakenError, match="took the name"):
+        await asyncio.wait_for(world.dispatcher.serve(), SECONDS)
+    job = await world.submit(picture())
+    await asyncio.sleep(1.0)
+    assert (await world.queue.get(job.id)).state is JobState.WAITING
+
+
+async def test_a_backend_on_which_jobs_fail_that_run_elsewhere_is_quarantined(world: World) -> None:
+    await world.server("poisoned", faults=Faults(fail_class="SaveImage"))
+    await world.server("sound")
+    for _ in range(6):
+        jobs = [await world.submit(picture()) for _ in range(2)]
+        ends = [await world.end_of(job) for job in jobs]
+        assert [end.state for end in ends] == [JobState.DONE] * 2, [await world.queue.attempts(end.id) for end in ends]
+        if await world.has_state("poisoned", "quarantined"):
+            return
+    raise AssertionError("it still gets jobs")
