@@ -1,6 +1,7 @@
 """A process that fetches a plan and may be killed: `fetching_process.py PLAN.json`; prints its results as JSON.
 
-The plan: {"files": [{"name", "target", "url", "sha256", "size"}], "connections": 4, "clock": "backwards" or "normal"}.
+The plan: {"files": [{"name", "target", "url", "sha256", "size"}], "connections": 4, "clock": "backwards" or "normal",
+"stall_timeout": seconds}.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main(path: str) -> int:
         FileRequest(item["name"], Path(item["target"]), (item["url"],), item.get("size"), item.get("sha256"))
         for item in plan["files"]
     ]
-    settings = TransferSettings(connections=plan.get("connections", 4), stall_timeout=5)
+    settings = TransferSettings(connections=plan.get("connections", 4), stall_timeout=plan.get("stall_timeout", 5))
     print("ready", flush=True)
     results = Transfers(settings).run(requests)
     for result in results:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from comfyops.models.transfer.journal import load
 from comfyops.testing.model_hub import Faults, ModelHub
 from tests.chaos.plans import WHOLE, Plan, content, end, start
 
@@ -61,6 +63,30 @@ def _survives(process: subprocess.Popen[str], seconds: float) -> bool:
         return False
     assert end(process) != [] and process.returncode == 0
     return True
+
+
+def test_what_came_before_a_silence_is_in_the_journal_while_the_silence_lasts(tmp_path: Path) -> None:
+    data = content(2 * MB)
+    with ModelHub({"org/repo/a.safetensors": data}, Faults(throttle=SLICE / 60)) as hub:  # a slice a minute
+        plan = Plan(hub, tmp_path / "round", {"a.safetensors": data})
+        description = plan.write(connections=1, stall_timeout=120)
+        process = start(description)
+        while not hub.sent() or _recorded(plan) < hub.sent():
+            assert hub.sent() <= SLICE and process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+        hub.faults = Faults()
+        sent = hub.sent()
+        (result,) = end(start(description))
+        assert plan.is_complete() and result["reused"] == sent == SLICE
+        assert hub.sent() == plan.size
+
+
+def _recorded(plan: Plan) -> int:
+    """Bytes of the journals of a plan."""
+    journals = (load(path) for path in (plan.folder / "models").glob(".*.part.json"))
+    return sum(end - start for kept in journals if kept is not None for start, end in kept.written)
 
 
 def test_two_processes_share_one_download(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import ssl
 import threading
@@ -104,6 +105,7 @@ class Connection:
         self._http = proxies.connection(place.url, self._proxy, timeout, context)
         self._stall = settings.stall_timeout
         self._left = 0
+        self._line: socket.socket | None = None  # of the last request; `_http` lets it go where the server ends it
         self.ends_itself = True
         """Whether the body says where it ends; one that ends with its connection may have been cut."""
         self._response: http.client.HTTPResponse | None = None
@@ -140,6 +142,7 @@ class Connection:
         if self._http.sock is not None:
             self._http.sock.settimeout(self._stall)
             self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._line = self._http.sock
         return self._http.getresponse()
 
     def _connect(self) -> None:
@@ -158,13 +161,14 @@ class Connection:
         if response is None or response.fp is None:
             return 0
         if response.chunked:
-            got = response.readinto(view)
-            self._left = UNBOUNDED if got else 0
-            return got
+            piece = response.read1(len(view))
+            view[: len(piece)] = piece
+            self._left = UNBOUNDED if piece else 0
+            return len(piece)
         return self._gather(response.fp, view[: self._left])
 
     def _gather(self, stream: _Stream, view: memoryview) -> int:
-        began = time.monotonic()
+        until = time.monotonic() + _GATHER
         filled = 0
         while filled < len(view):
             try:
@@ -174,8 +178,8 @@ class Connection:
                     raise
                 break  # what came before the line broke counts; the next read says that it did
             filled += got
-            if not got or time.monotonic() - began > _GATHER:
-                break
+            if not got or not _is_readable(self._line, until - time.monotonic()):
+                break  # whoever waits here holds back what has come from the file and its journal
         self._left -= filled
         return filled
 
@@ -189,7 +193,7 @@ class Connection:
 
     def abort(self) -> None:
         """End it from another thread: a read that waits for bytes fails at once."""
-        line = self._http.sock
+        line = self._line or self._http.sock
         if line is not None:
             with suppress(OSError):
                 socket.socket.shutdown(line, socket.SHUT_RDWR)  # not TLS's own, which would disturb the reader
@@ -200,7 +204,21 @@ class Connection:
             self._response.close()
             self._response = None
         self._http.close()
+        self._line = None
         self._left = 0
+
+
+def _is_readable(line: socket.socket | None, seconds: float) -> bool:
+    """Whether more comes within so many seconds; False once they are over."""
+    if line is None or seconds <= 0:
+        return False
+    if isinstance(line, ssl.SSLSocket) and line.pending():
+        return True
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([line], [], [], seconds)[0])
+    waiting = select.poll()
+    waiting.register(line, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
 
 
 class Tls:
