@@ -25,6 +25,8 @@ _PIECE = 256 * 1024
 _NOT_FOUND = RefusedError(404, "not_found", "There is no such thing here.")
 _SAFE = ("image/", "video/", "audio/")
 _UNSAFE = ("image/svg+xml",)
+_PLAIN = ("application/json", "text/plain")
+_BYTES = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Viewing:
         place = Place(kind or "output", subfolder.replace("\\", "/").strip("/"), name)
         found = await self.find(place, owner, everybody=everybody)
         if found is None:
-            if place.folder_type == "input" and not place.subfolder.startswith(SUBFOLDER):
+            if place.folder_type == "input" and _may_be_the_servers(place.subfolder):
                 return False
             raise _NOT_FOUND
         wanted = query.get("preview", [""])[0], query.get("channel", ["rgba"])[0]
@@ -88,15 +90,22 @@ class Viewing:
         return None
 
 
+def _may_be_the_servers(subfolder: str) -> bool:
+    """Whether a subfolder is plainly one in which a server has files of its own: not where jobs' files are put."""
+    parts = [part.strip(" .").lower() for part in subfolder.split("/")] if subfolder else []
+    return all(parts) and SUBFOLDER not in parts[:1]
+
+
 async def _whole(exchange: Exchange, found: Found) -> None:
     size = found.path.stat().st_size
     tag = f'"{found.hash}"'.encode()
     headers = [(b"content-type", _mime(found).encode()), (b"etag", tag), (b"accept-ranges", b"bytes")]
     headers += [(b"cache-control", b"private, no-cache"), (b"content-disposition", _disposition(found).encode())]
-    if exchange.first(b"if-none-match") == tag:
+    if tag in _tags(exchange.first(b"if-none-match")):
         await exchange.answer(304, b"", headers)
         return
-    wanted = _range(exchange.first(b"range").decode("latin-1"), size)
+    fits = exchange.first(b"if-range") in (b"", tag)  # else it continues another file: the whole one is wanted
+    wanted = _range(exchange.first(b"range").decode("latin-1"), size) if fits else None
     if wanted is None:
         await exchange.stream_out(200, headers, size, _pieces(found.path, 0, size))
         return
@@ -107,6 +116,10 @@ async def _whole(exchange: Exchange, found: Found) -> None:
         return
     headers.append((b"content-range", f"bytes {first}-{last}/{size}".encode()))
     await exchange.stream_out(206, headers, last - first + 1, _pieces(found.path, first, last + 1))
+
+
+def _tags(header: bytes) -> list[bytes]:
+    return [tag.strip().removeprefix(b"W/") for tag in header.split(b",")]
 
 
 async def _pieces(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
@@ -130,6 +143,8 @@ def _range(text: str, size: int) -> tuple[int, int] | None:
         return None
     if not first:
         return max(0, size - int(last)), size - 1
+    if last and int(last) < int(first):
+        return None
     start, end = int(first), min(int(last), size - 1) if last else size - 1
     return (start, end) if start < size else (1, 0)
 
@@ -138,11 +153,12 @@ def _mime(found: Found) -> str:
     """Its type where a browser merely shows it; what it might carry out is only ever saved."""
     mime = found.mime.partition(";")[0].strip().lower()
     safe = mime.startswith(_SAFE) and mime not in _UNSAFE
-    return mime if safe or mime in ("application/json", "text/plain") else "application/octet-stream"
+    return mime if safe or mime in _PLAIN else _BYTES
 
 
 def _disposition(found: Found) -> str:
-    return f"filename=\"{quote(found.name)}\"; filename*=UTF-8''{quote(found.name, safe='')}"
+    names = f"filename=\"{quote(found.name)}\"; filename*=UTF-8''{quote(found.name, safe='')}"
+    return f"attachment; {names}" if _mime(found) == _BYTES else names
 
 
 async def _picture(exchange: Exchange, found: Found, preview: str, channel: str) -> None:
