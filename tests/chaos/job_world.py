@@ -10,8 +10,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from comfyops.jobs.job import Filter, Job, JobState, Submission
+from comfyops.jobs.job import Submission
 from comfyops.jobs.queue import Queue
 from comfyops.workflows import api_format
 from comfyops.workflows.graph import GraphBuilder
@@ -22,14 +23,19 @@ SECONDS = 90.0
 """How long anything may take on a busy machine before a test calls it hanging."""
 
 
-def work(number: int, owner: str = "me") -> Submission:
-    """A job of a few nodes that makes one picture which no other job makes."""
+def graph(number: int) -> dict[str, Any]:
+    """A graph of a few nodes that makes one picture which no other number makes."""
     builder = GraphBuilder()
     image = builder.add("EmptyImage", width=16, height=16, batch_size=1, color=number)
     for _ in range(3):
         image = builder.add("ImageInvert", image=image[0])
-    builder.add("SaveImage", images=image[0], filename_prefix=f"job-{owner}-{number}")
-    return Submission(api_format.dump(builder.build()), name=str(number))
+    builder.add("SaveImage", images=image[0], filename_prefix=f"job-{number}")
+    return api_format.dump(builder.build())
+
+
+def work(number: int) -> Submission:
+    """The job that makes this picture."""
+    return Submission(graph(number), name=str(number))
 
 
 @dataclass
@@ -39,6 +45,8 @@ class Process:
     arguments: tuple[str, ...]
     folder: Path
     words: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    record: Path = Path()
     _running: subprocess.Popen[str] | None = None
 
     def start(self) -> Process:
@@ -66,7 +74,7 @@ class Process:
     def _environment(self) -> dict[str, str]:
         home = str(self.folder)
         settings = {"COMFYOPS_QUEUE_FOLDER": f"{home}/queue", "COMFYOPS_WORKER_LEASE": "3"}
-        return environment(HOME=home, COMFYOPS_HOME=f"{home}/home", **settings)
+        return environment(HOME=home, COMFYOPS_HOME=f"{home}/home", **settings, **self.settings)
 
     def send(self, what: signal.Signals) -> None:
         """Send it a signal."""
@@ -110,10 +118,23 @@ class World:
         number = len(self.servers)
         home = self.folder / f"server{number}"
         home.mkdir(parents=True, exist_ok=True)
-        process = Process(("simulate", "--port", "0", "--home", str(home), *options), self.folder).start()
-        port = str(process.words["url"]).rpartition(":")[2]
-        process.arguments = ("simulate", "--port", port, "--home", str(home), *options)
+        record = self.folder / f"runs{number}.jsonl"
+        options = (*options, "--home", str(home), "--record", str(record))
+        process = Process(("simulate", "--port", "0", *options), self.folder, record=record).start()
+        process.arguments = ("simulate", "--port", _port(process.words["url"]), *options)
         self.servers.append(process)
+        return process
+
+    def gateway(self, *options: str) -> Process:
+        """Start a gateway before the servers, which carries out jobs too; started again it has the same addresses."""
+        backends = [part for server in self.servers for part in ("--backend", str(server.words["url"]))]
+        own = {"COMFYOPS_DATABASE": self.database, "COMFYOPS_MAX_WAITING": "2000"}
+        arguments = ("serve", *backends, "--max-jobs", "2000", *options)
+        ports = ("--port", "0", "--open-listen", "127.0.0.1:0")
+        process = Process((*arguments, *ports), self.folder, settings=own).start()
+        ports = ("--port", _port(process.words["url"]), "--open-listen", f"127.0.0.1:{_port(process.words['opened'])}")
+        process.arguments = (*arguments, *ports)
+        self.workers.append(process)
         return process
 
     def worker(self, name: str = "one") -> Process:
@@ -126,44 +147,13 @@ class World:
         return Process(("worker", "--database", self.database, "--name", name), self.folder)
 
 
+def _port(url: object) -> str:
+    return str(url).rpartition(":")[2]
+
+
 async def until(what: Callable[[], Awaitable[bool]], seconds: float = SECONDS) -> None:
     """Wait until an async question is answered with yes."""
     give_up = time.monotonic() + seconds
     while not await what():
         assert time.monotonic() < give_up, "it does not happen"
         await asyncio.sleep(0.05)
-
-
-async def all_jobs(queue: Queue) -> list[Job]:
-    """Every job."""
-    page = await queue.ls(Filter(limit=1000, oldest_first=True))
-    jobs = list(page.jobs)
-    while page.cursor:
-        page = await queue.ls(Filter(limit=1000, oldest_first=True), page.cursor)
-        jobs += page.jobs
-    return jobs
-
-
-async def all_over(queue: Queue) -> bool:
-    """Whether no job is left to do."""
-    return all(job.state.over for job in await all_jobs(queue))
-
-
-async def check_exactly_once(queue: Queue, count: int) -> None:
-    """Assert that each job is done, once in effect, with the file that it alone makes."""
-    jobs = await all_jobs(queue)
-    assert len(jobs) == count
-    assert [(job.name, job.state, job.error) for job in jobs if job.state is not JobState.DONE] == []
-    hashes = set()
-    for job in jobs:
-        outputs = await queue.outputs(job.id)
-        attempts = await queue.attempts(job.id)
-        assert len(outputs) == 1 and outputs[0].filename.startswith(f"job-me-{job.name}_"), (job, outputs)
-        assert queue.files.path(outputs[0].hash).stat().st_size == outputs[0].size > 0
-        assert (
-            [attempt.outcome for attempt in attempts].count("done")
-            == 1
-            == sum(a.ended_at is not None for a in attempts[-1:])
-        )
-        hashes.add(outputs[0].hash)
-    assert len(hashes) == count

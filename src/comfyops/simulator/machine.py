@@ -20,6 +20,7 @@ from comfyops.simulator.models import Residency, default_inventory
 from comfyops.simulator.nodes import function_for
 from comfyops.simulator.poison import strike
 from comfyops.simulator.queue import Item, Queue
+from comfyops.simulator.runs import RunLog
 from comfyops.simulator.settings import SimulatorSettings
 from comfyops.simulator.sockets import Sockets
 from comfyops.simulator.submission import Submission, accept, number_of
@@ -45,6 +46,7 @@ class Machine:
         self.interrupt = Interrupt()
         self.residency = Residency(settings.vram_bytes, settings.model_bytes, settings.model_bytes_default)
         self.log: list[tuple[str, str]] = []
+        self.runs = RunLog(settings.record)
         self.bench = Bench(
             settings,
             self.facts.types,
@@ -128,11 +130,13 @@ class Machine:
         if self.settings.faults.dead_worker:
             raise WorkerDiedError("it was asked for")
         self.interrupt.reset()
+        self.runs.note("begin", item.id)
         run = Run(self.bench, item)
         run.tell("execution_start", {"prompt_id": item.id})
         if self.settings.faithful_poison:
             strike(item.prompt, item.client_id, modern=self.modern)
         await run.run()
+        self.runs.note("end", item.id)
         self._runs += 1
         if self._runs == self.settings.faults.forget_after_runs:
             self._restart()

@@ -45,4 +45,5 @@ class SimulatorSettings:
     faithful_poison: bool = False  # break on the prompts that break the real server
     page: bool = False  # serve the official ComfyUI page (extra `page`)
     history_limit: int = 10_000
+    record: Path | None = None  # file to which the begin and the end of each run are added; see `runs.RunLog`
     faults: Faults = Faults()

@@ -40,6 +40,9 @@ def simulate(
     faithful_poison: Annotated[
         bool, typer.Option("--faithful-poison", help="Break on the prompts that break a real server.")
     ] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="File to which each begin and end of a run is added, a line of JSON each.")
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="Fail on purpose: NAME=VALUE, or NAME for a switch. NAME is one of " + _FAULTS),
@@ -64,6 +67,7 @@ def simulate(
         previews=previews,
         faithful_poison=faithful_poison,
         page=page,
+        record=record,
         faults=read_faults(fault or []),
     )
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
