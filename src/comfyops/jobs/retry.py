@@ -4,7 +4,8 @@ permanent   the server refuses the graph; the same node failed before in the sam
             poison: servers went down under it again and again
 memory      a device ran out of memory: elsewhere, a few times
 transient   the server was lost, forgot the run, stalled, answered 5xx: elsewhere, after a pause that doubles
-local       our own disk or database: later, with much patience, since the job cannot be blamed
+patient     our own disk or database, or a server that was gone before the job began there: later, with much
+            patience, since the job cannot be blamed
 """
 
 from __future__ import annotations
