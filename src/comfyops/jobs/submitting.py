@@ -18,6 +18,7 @@ from comfyops.jobs import quotas, references, rows, schema, transitions
 from comfyops.jobs.job import OVER, Accepted, Job, JobState, Submission
 from comfyops.jobs.needs import Needs, needs_of
 from comfyops.jobs.store import Tx, upsert
+from comfyops.jobs.webhooks import check_address
 from comfyops.workflows import api_format
 from comfyops.workflows.node_types import NodeTypes
 
@@ -74,6 +75,8 @@ def _check(submission: Submission) -> None:
         raise UsageError(f"The priority {submission.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}.")
     if not 0 <= submission.delay <= MAX_DELAY:
         raise UsageError(f"The delay {submission.delay:g} is not between 0 and {MAX_DELAY:g} seconds.")
+    if submission.webhook_url:
+        check_address(submission.webhook_url)
     if submission.deadline is not None and not math.isfinite(submission.deadline):
         raise UsageError("The deadline is no time.")
     for job in [*submission.depends_on, *([submission.id] if submission.id else [])]:

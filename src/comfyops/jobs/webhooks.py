@@ -19,6 +19,7 @@ from comfyops.errors import UnknownJobError
 from comfyops.jobs import hub, schema
 from comfyops.jobs.job import JobState
 from comfyops.jobs.store import Store, Tx
+from comfyops.support.webhooks import Receiver, new_secret
 
 TYPES: Mapping[JobState, str] = {
     JobState.DONE: "job.completed",
@@ -63,6 +64,11 @@ class Webhooks:
     async def replay(self, message: str) -> Told:
         """Send a message once more, whatever came of it. Raises UnknownJobError where there is none of this id."""
         return await self._store.write(lambda tx: _replay(tx, message))
+
+
+def check_address(url: str) -> None:
+    """Raise UsageError for what is no address of a webhook; whether it may be asked is judged when it is."""
+    Receiver(url, new_secret(), allow_private=True)
 
 
 def note(tx: Tx, row: Row[Any]) -> None:

@@ -110,13 +110,19 @@ async def test_a_redirect_is_not_followed(queue: Queue, hook: Hook) -> None:
 
 
 async def test_a_private_address_is_not_asked_unless_that_is_allowed(queue: Queue, hook: Hook) -> None:
-    for url in (hook.url, hook.url.replace("http://127.0.0.1", "https://localhost"), "file:///etc/passwd"):
+    for url in (hook.url, hook.url.replace("http://127.0.0.1", "https://localhost"), "http://10.0.0.1/x"):
         await cancelled(queue, url)
     await sender(queue, private=False).send_due()
     assert hook.got == []
     told = await Webhooks(queue.store).ls()
     assert [item.state for item in told] == ["failed"] * 3
     assert all(item.reason for item in told)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "hook", "https://", "https://ann:pw@host/", "https://a b/"])
+async def test_what_is_no_address_is_refused_with_the_job(queue: Queue, url: str) -> None:
+    with pytest.raises(UsageError):
+        await queue.submit(Submission(GRAPH, webhook_url=url), "ann")
 
 
 async def test_a_receiver_that_is_gone_ends_the_attempts_and_a_replay_begins_anew(queue: Queue, hook: Hook) -> None:
