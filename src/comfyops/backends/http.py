@@ -13,7 +13,7 @@ import aiohttp
 
 from comfyops import __version__
 from comfyops.backends.refusals import LOGIN_HINT, refusal, translate
-from comfyops.errors import BackendError, NotComfyUIError, UsageError
+from comfyops.errors import BackendError, ComfyOpsError, NotComfyUIError, UsageError
 
 MAX_ANSWER = 1024**3
 """Bytes of the largest answer that is read into memory."""
@@ -134,7 +134,7 @@ class Http:
                 )
         return b"".join(pieces)
 
-    async def _refusal(self, response: aiohttp.ClientResponse, route: str) -> BackendError:
+    async def _refusal(self, response: aiohttp.ClientResponse, route: str) -> ComfyOpsError:
         body = (await self._read(response)).decode(errors="replace")
         location = response.headers.get("Location", "")
         return refusal(response.status, body, location, self.url, route)
