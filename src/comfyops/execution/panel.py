@@ -13,6 +13,7 @@ from comfyops.backends.backend import Backend
 from comfyops.backends.events import Finished, Output, OutputKind
 from comfyops.errors import OutputGoneError, RunFailedError, RunLostError
 from comfyops.execution import provenance, records
+from comfyops.execution.keys import run_id_of
 from comfyops.execution.provenance import Provenance
 from comfyops.execution.records import PanelState
 from comfyops.execution.run import OnEvent, check_graph, execute, raise_unless_successful
@@ -41,7 +42,15 @@ class PanelRenderer:
     """Renders panels of one project on one server into one folder; may be used by several tasks at once."""
 
     def __init__(
-        self, project: Project, backend: Backend, folder: Path, types: NodeTypes, version: str, *, simulated: bool
+        self,
+        project: Project,
+        backend: Backend,
+        folder: Path,
+        types: NodeTypes,
+        version: str,
+        key: str,
+        *,
+        simulated: bool,
     ) -> None:
         self.url = without_login(backend.url)
         self.version = version
@@ -50,6 +59,7 @@ class PanelRenderer:
         self._backend = backend
         self._folder = folder
         self._types = types
+        self._key = key
         self._uploads = Uploads(backend)
 
     async def render(self, plan: PanelPlan, *, force: bool, on_event: OnEvent) -> tuple[Provenance, PanelState]:
@@ -64,25 +74,29 @@ class PanelRenderer:
             if record:
                 return record, PanelState.KEPT
         names = {upload.node: await self._uploads.name_of(upload.path) for upload in plan.uploads}
-        run = await self._run(with_uploads(plan.graph, names), plan, on_event)
+        key = f"{self._key}:{plan.id}:{fingerprint}"
+        run = await self._run(with_uploads(plan.graph, names), plan, key, on_event)
         record = await asyncio.to_thread(self._store, plan, run, fingerprint, hashes)
         return record, PanelState.RENDERED
 
     def _kept(self, plan: PanelPlan, fingerprint: str) -> Provenance | None:
         return records.kept(self._folder, plan, fingerprint, simulated=self.simulated)
 
-    async def _run(self, graph: Graph, plan: PanelPlan, on_event: OnEvent) -> _Run:
-        """Run until there is a picture; once more where the server restarted, or its cached file is gone."""
+    async def _run(self, graph: Graph, plan: PanelPlan, key: str, on_event: OnEvent) -> _Run:
+        """Run until there is a picture; once more where the server restarted, or its cached file is gone.
+
+        A run that was begun before, by a process that was killed, is gone on with.
+        """
         check_graph(graph, self._types)
         try:
-            return await self._run_once(graph, plan, on_event)
+            return await self._run_once(graph, plan, on_event, await run_id_of(self._backend, key))
         except (OutputGoneError, RunLostError):
             prefix = f"{plan.picture.prefix}-{secrets.token_hex(4)}"
             return await self._run_once(graph.with_input(plan.save_node, "filename_prefix", prefix), plan, on_event)
 
-    async def _run_once(self, graph: Graph, plan: PanelPlan, on_event: OnEvent) -> _Run:
+    async def _run_once(self, graph: Graph, plan: PanelPlan, on_event: OnEvent, run_id: str | None = None) -> _Run:
         submitted_at = time.time()
-        finished = await execute(graph, self._backend, on_event=on_event)
+        finished = await execute(graph, self._backend, on_event=on_event, run_id=run_id)
         raise_unless_successful(finished)
         images = [item for item in finished.outputs if item.node == plan.save_node and item.kind is OutputKind.IMAGE]
         if not images:

@@ -7,7 +7,7 @@
       report.html               the same with prompts, seeds and times
 
 The records beside the pictures decide what is rendered again; render.json is for people and programs that look. Only
-the drawn seeds in it are read back.
+the drawn seeds and the key in it are read back.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class PanelEntry:
 
 @dataclass(frozen=True, slots=True)
 class RenderRecord:
-    """The last run in a folder. Times are seconds since the epoch."""
+    """The last run in a folder. Times are seconds since the epoch.
+
+    `key` is random: runs of panels are found by it again at the server, see `keys`.
+    """
 
     project: str
     title: str
@@ -64,6 +67,7 @@ class RenderRecord:
     finished_at: float
     panels: tuple[PanelEntry, ...]
     drawn_seeds: dict[str, int] = field(default_factory=dict)
+    key: str = ""
 
 
 _ADAPTER = TypeAdapter(RenderRecord)

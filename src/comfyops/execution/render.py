@@ -7,6 +7,7 @@ run renders only the rest.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,7 +54,7 @@ async def render(
     """
     if parallel < 1:
         raise UsageError("At least one panel must be in flight.")
-    session = await _open(project, backend, folder, on_update or _ignore)
+    session = await _open(project, backend, folder, on_update or _ignore, force)
     await asyncio.to_thread(session.save_record)
     queue = asyncio.Queue[Placed]()
     for placed in project.panels():
@@ -79,6 +80,7 @@ class _Session:
     results: dict[str, PanelResult]
     tell: OnUpdate
     drawn: dict[str, int]
+    key: str
     started_at: float = field(default_factory=time.time)
     fatal: ComfyOpsError | None = None
 
@@ -116,18 +118,21 @@ class _Session:
             finished_at=time.time(),
             panels=tuple(_entry(result, self.folder) for result in self.results.values()),
             drawn_seeds=self.drawn,
+            key=self.key,
         )
         records.write(self.folder, record)
 
 
-async def _open(project: Project, backend: Backend, folder: Path, tell: OnUpdate) -> _Session:
+async def _open(project: Project, backend: Backend, folder: Path, tell: OnUpdate, force: bool) -> _Session:
     types, stats = await asyncio.gather(backend.node_types(), backend.system_stats())
     earlier = records.read(folder)
     drawn = dict(earlier.drawn_seeds) if earlier and earlier.project == project.id else {}
+    key = earlier.key if earlier and earlier.project == project.id and not force else ""
+    key = key or secrets.token_hex(16)
     results = _planned(project, types, drawn)
     seeds = {key: item.plan.picture.seed for key, item in results.items() if item.plan and _draws(item.placed)}
-    renderer = PanelRenderer(project, backend, folder, types, stats.version, simulated=is_simulator(stats))
-    return _Session(project, folder, renderer, results, tell, {**drawn, **seeds})
+    renderer = PanelRenderer(project, backend, folder, types, stats.version, key, simulated=is_simulator(stats))
+    return _Session(project, folder, renderer, results, tell, {**drawn, **seeds}, key)
 
 
 def is_simulator(stats: SystemStats) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +21,11 @@ from comfyops.cli.progress import watching
 from comfyops.config import Settings
 from comfyops.errors import UsageError
 from comfyops.execution.inputs import fill
+from comfyops.execution.keys import run_id_of
 from comfyops.execution.run import RunReport, check_graph
 from comfyops.execution.run import run as run_graph
 from comfyops.support.files import check_folder
+from comfyops.workflows import api_format
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.inputs import WorkflowInput, apply, find
 
@@ -45,6 +48,10 @@ def run(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Submit only and print the job's id.")] = False,
     timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait for the end.")] = None,
     front: Annotated[bool, typer.Option("--front", help="Go before all waiting jobs.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Run it once: a second command with this key, workflow and server goes on with the first's."),
+    ] = None,
     no_validate: Annotated[bool, typer.Option("--no-validate", help="Leave the check to the server.")] = False,
     server: Server = None,
     token: Token = None,
@@ -56,7 +63,8 @@ def run(
     opened = _open(workflow, chosen)
     wanted = dict(map(_split, changes or []))
     check_folder(chosen.output)
-    order = _Order(opened, wanted, repeat, front, not no_validate, timeout)
+    token_key = chosen.token.get_secret_value() if chosen.token else ""
+    order = _Order(opened, wanted, repeat, front, not no_validate, timeout, _salted(key, token_key))
     if no_wait:
         queued = wait_for(_submit(chosen, order))
         data = [{"run_id": item.run_id, "number": item.number} for item in queued]
@@ -75,6 +83,22 @@ class _Order:
     front: bool
     check: bool
     timeout: float | None
+    key: str | None
+
+    async def run_id(self, backend: ComfyUI, graph: Graph) -> str | None:
+        """Under which id to run a graph; None = a fresh one."""
+        if self.key is None:
+            return None
+        return await run_id_of(backend, f"{self.key}:{hashlib.sha256(api_format.dumps(graph).encode()).hexdigest()}")
+
+
+def _salted(key: str | None, secret: str) -> str | None:
+    """The key as nobody else's: ids are one space for all who use a server. Raises UsageError."""
+    if key is None:
+        return None
+    if not key.strip() or len(key) > 200:
+        raise UsageError("A key has between 1 and 200 characters.")
+    return hashlib.sha256(f"{secret}\n{key}".encode()).hexdigest()
 
 
 def _many(reports: list[RunReport]) -> Result:
@@ -108,7 +132,10 @@ async def _submit(chosen: Settings, order: _Order) -> list[Queued]:
         graphs = await _graphs(backend, order)
         if order.check:
             check_graph(graphs[0], await backend.node_types())
-        return [await backend.submit(graph, front=order.front) for graph in graphs]
+        return [
+            await backend.submit(graph, run_id=await order.run_id(backend, graph), front=order.front)
+            for graph in graphs
+        ]
 
 
 async def _run(chosen: Settings, order: _Order, quiet: bool) -> list[RunReport]:
@@ -121,6 +148,7 @@ async def _run(chosen: Settings, order: _Order, quiet: bool) -> list[RunReport]:
                 return await run_graph(
                     graph, backend, chosen.output, on_event=show,
                     check=order.check, front=order.front, timeout=order.timeout,
+                    run_id=await order.run_id(backend, graph),
                 )  # fmt: skip
 
             tasks = [asyncio.ensure_future(one(graph)) for graph in graphs]
