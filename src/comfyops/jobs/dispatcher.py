@@ -82,6 +82,7 @@ class Dispatcher:
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._sweep_at = 0.0
+        self._beat_at = 0.0
         self.failed: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Dispatcher:
@@ -89,6 +90,7 @@ class Dispatcher:
             self._lock.take()
         try:
             await self._enter()
+            await self._beat()  # before anything else: who lives must not be taken for dead
             await self._engine.open(self._runner.carry_out)
         except BaseException:
             await self._leave()
@@ -165,12 +167,18 @@ class Dispatcher:
             self.failed.exception()  # it was said: nobody has to wait for it
 
     async def _beating(self) -> None:
+        await asyncio.sleep(self._settings.lease / 4)
+        await self._beat()
+
+    async def _beat(self) -> None:
         await self._store.set_clock()
         beat = await self._store.write(self._leases.beat)
         if beat.lost:
             raise DispatcherTakenError(f"Another process took the name {self.name!r}.", name=self.name)
-        self._living = beat.living
-        await asyncio.sleep(self._settings.lease / 4)
+        # Whoever could not beat for long, as when the database was away, believes nobody dead: they were away as well.
+        late = time.monotonic() - self._beat_at > self._settings.lease / 2
+        self._beat_at = time.monotonic()
+        self._living = tuple({*beat.living, *self._living}) if late else beat.living
 
     async def _placing(self) -> None:
         with self._queue.hub.awake(hub.PLACE) as woken:
