@@ -69,16 +69,13 @@ class Fleet:
         self._offers: dict[str, Offer] = {}
 
     async def add(self, url: str, *, name: str = "", token: str = "", tags: Sequence[str] = ()) -> BackendRow:
-        """Add a backend; a dispatcher looks at it soon. The same address and name again changes token and tags.
+        """Add a backend; a dispatcher looks at it soon. One that is there gets the address, token and tags given.
+
+        It is known by its name, or without one by its address, which is its name then.
 
         Raises UsageError.
         """
         url = checked_url(url)
-        name = name or urlsplit(url).netloc.rpartition("@")[2]
-        if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{name[:120]!r} is not a name for a backend.", hint="Take letters, digits, '.', '-', '_'."
-            )
         return await self._store.write(lambda tx: _add(tx, name, url, token, tags))
 
     async def ls(self) -> tuple[BackendRow, ...]:
@@ -174,28 +171,47 @@ def _backend(row: Row[Any], job: str | None) -> BackendRow:
 
 
 def _add(tx: Tx, name: str, url: str, token: str, tags: Sequence[str]) -> BackendRow:
-    changes = {"url": url, "token": token, "tags": json.dumps(sorted(set(tags))), "probe_at": 0.0}
-    new = {
-        "state": BackendState.NEW,
-        "reason": "",
-        "lease_until": 0.0,
-        "epoch": 0,
-        "offer": "",
-        "offer_key": "",
-        "version": "",
-        "loaded": "",
-        "loaded_since": 0.0,
-        "failures": 0,
-        "added_at": tx.now,
-    }
+    """Add a backend, or change the one of this name; without a name the one of this address."""
+    known = tx.execute(select(_b.id).where(_b.id == name if name else _b.url == url)).scalar_one_or_none()
+    changes: dict[str, Any] = {"url": url, "probe_at": 0.0}
+    if token:
+        changes["token"] = token
+    if tags:
+        changes |= {"tags": json.dumps(sorted(set(tags))), "version": ""}  # what it offers is read again
+    name = known or _checked_name(name or urlsplit(url).netloc.rpartition("@")[2])
     try:
         with tx.connection.begin_nested():
-            if not tx.execute(update(schema.backends).where(_b.id == name).values(**changes)).rowcount:
-                tx.execute(insert(schema.backends).values(id=name, **changes, **new))
+            if known is not None:
+                tx.execute(update(schema.backends).where(_b.id == name).values(**changes))
+            else:
+                tx.execute(insert(schema.backends).values(**{**_NEW, **changes, "id": name, "added_at": tx.now}))
     except IntegrityError as error:
         raise UsageError(f"Another backend has the address {url}.", hint="See `comfyops backends ls`.") from error
     tx.wakes.add(hub.PROBE)
     return read_one(tx.connection, name)
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name[:120]!r} is not a name for a backend.", hint="Take letters, digits, '.', '-', '_'.")
+    return name
+
+
+_NEW: dict[str, Any] = {
+    "token": "",
+    "tags": "[]",
+    "state": BackendState.NEW,
+    "reason": "",
+    "lease_until": 0.0,
+    "epoch": 0,
+    "offer": "",
+    "offer_key": "",
+    "version": "",
+    "loaded": "",
+    "loaded_since": 0.0,
+    "failures": 0,
+}
+"""A backend of which nothing is known."""
 
 
 def _set(tx: Tx, name: str, state: BackendState, reason: str) -> BackendRow:

@@ -227,6 +227,9 @@ async def test_backends_are_added_drained_resumed_and_removed(queue: Queue) -> N
     added = await queue.fleet.add("127.0.0.1:9/", name="gpu-1", tags=("big",))
     assert (added.id, added.url, added.tags, added.state) == ("gpu-1", "http://127.0.0.1:9", ("big",), "new")
     assert (await queue.fleet.add("http://127.0.0.1:10")).id == "127.0.0.1:10"
+    again = await queue.fleet.add("http://127.0.0.1:9")
+    assert (again.id, again.tags) == ("gpu-1", ("big",))
+    assert (await queue.fleet.add("http://127.0.0.1:9", name="gpu-1", tags=("small",))).tags == ("small",)
     assert (await queue.fleet.drain("gpu-1", reason="cleaning")).reason == "cleaning"
     assert (await queue.fleet.pause("gpu-1")).state == "paused"
     assert (await queue.fleet.resume("gpu-1")).state == "new"
