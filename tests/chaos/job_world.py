@@ -23,10 +23,15 @@ SECONDS = 90.0
 """How long anything may take on a busy machine before a test calls it hanging."""
 
 
+def color(number: int) -> int:
+    """The colour of a job's picture before it is inverted: of no other job, also where an inversion rounds."""
+    return 4 * number
+
+
 def graph(number: int) -> dict[str, Any]:
     """A graph of a few nodes that makes one picture which no other number makes."""
     builder = GraphBuilder()
-    image = builder.add("EmptyImage", width=16, height=16, batch_size=1, color=number)
+    image = builder.add("EmptyImage", width=16, height=16, batch_size=1, color=color(number))
     for _ in range(3):
         image = builder.add("ImageInvert", image=image[0])
     builder.add("SaveImage", images=image[0], filename_prefix=f"job-{number}")
@@ -108,6 +113,11 @@ class World:
     def __exit__(self, *error: object) -> None:
         for process in [*self.workers, *self.servers]:
             process.end()
+
+    @property
+    def records(self) -> dict[str, Path]:
+        """What the servers recorded, by their addresses."""
+        return {str(server.words["url"]): server.record for server in self.servers}
 
     def open(self) -> Queue:
         """The queue, as a client of it."""

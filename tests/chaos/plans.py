@@ -16,6 +16,9 @@ from comfyops.testing.model_hub import ModelHub
 WHOLE = os.environ.get("COMFYOPS_TEST_ALL") == "1"
 """Whether the long tests run in full."""
 
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or (random.SystemRandom().randrange(1, 10**6) if WHOLE else 6)
+"""Of the troubles that tests make by chance. Each full run has another one, and says which."""
+
 
 def content(size: int, seed: int = 0) -> bytes:
     """Bytes that look like weights: no two places alike."""

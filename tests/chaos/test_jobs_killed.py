@@ -6,7 +6,6 @@ None is lost, none done twice in effect, none stuck.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -20,12 +19,11 @@ from comfyops.jobs.queue import Queue
 from tests.chaos.job_checks import all_over, check_exactly_once
 from tests.chaos.job_client import Client
 from tests.chaos.job_world import Process, World, until, work
-from tests.chaos.plans import WHOLE
+from tests.chaos.plans import SEED, WHOLE
 from tests.postgresql import PostgreSQL
 
 COUNT = 1000 if WHOLE else 24
 BLOWS = 60 if WHOLE else 4
-SEED = int(os.environ.get("CHAOS_SEED", "0")) or (random.SystemRandom().randrange(1, 10**6) if WHOLE else 6)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -52,7 +50,7 @@ async def test_a_killed_worker_takes_its_running_job_up_again(world: World) -> N
         worker.start()
         done = await queue.wait(job.id, timeout=60)
         assert done.state is JobState.DONE and done.attempt == 1
-        await check_exactly_once(queue, 1, world)
+        await check_exactly_once(queue, 1, world.records)
 
 
 async def _in(queue: Queue, job: str, state: JobState) -> bool:
@@ -76,7 +74,7 @@ async def test_random_kills_and_freezes_lose_nothing_and_do_nothing_twice(world:
             await asyncio.sleep(chance.uniform(0.2, 1.0))
         await submitting
         await until(lambda: all_over(queue), 1500 if WHOLE else 100)
-        await check_exactly_once(queue, COUNT, world, client.accepted)
+        await check_exactly_once(queue, COUNT, world.records, client.accepted)
 
 
 async def strike(chance: random.Random, world: World) -> None:
