@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
+_USERDATA = ("/v2/userdata", "/api/v2/userdata")  # a route of ComfyUI, unlike the others below /v2
 
 
 class ClientGoneError(Exception):
@@ -142,9 +143,9 @@ class Exchange:
     async def refuse(self, refused: RefusedError) -> None:
         """Answer that this is not passed on; where a body is still coming, the connection ends with it."""
         ending = [(b"connection", b"close")] if self.has_body else []
-        await self.answer(
-            refused.status, refused.body(), [JSON, (b"cache-control", b"no-store"), *refused.headers(), *ending]
-        )
+        is_v2 = self.path.startswith(("/v2/", "/api/v2/")) and not self.path.startswith(_USERDATA)
+        body = refused.contract_body() if is_v2 else refused.body()
+        await self.answer(refused.status, body, [JSON, (b"cache-control", b"no-store"), *refused.headers(), *ending])
 
     async def pass_on(self, upstream: Upstream, target: bytes | None = None, body: bytes | None = None) -> None:
         """Send it to the server as it is (or with another target or body), and its answer back."""

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+_CONTRACT = {401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "payload_too_large"}
+
 
 class RefusedError(Exception):
     """A request is refused: the status to answer with, a stable code, a sentence.
@@ -41,6 +43,11 @@ class RefusedError(Exception):
             "extra_info": {},
         }
         return json.dumps({"error": error, "node_errors": self.node_errors or {}}).encode()
+
+    def contract_body(self) -> bytes:
+        """The JSON of the answer as the contract of Comfy API v2 has it."""
+        code = _CONTRACT.get(self.status, self.code)
+        return json.dumps({"error": {"code": code, "message": self.message, "details": {"reason": self.code}}}).encode()
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Headers that belong to this refusal."""
