@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -52,18 +53,19 @@ class Process:
     words: dict[str, object] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     record: Path = Path()
+    command: tuple[str, ...] = (COMMAND,)
     _running: subprocess.Popen[str] | None = None
 
     def start(self) -> Process:
         """Start it, and wait until it says that it is ready."""
         with (self.folder / "errors.log").open("a") as errors:
             self._running = subprocess.Popen(
-                [COMMAND, *self.arguments, "--json"],
+                [*self.command, *self.arguments, "--json"],
                 cwd=self.folder,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=self._environment(),
+                env=environment(**self.environment),
             )
         assert self._running.stdout is not None
         text = ""
@@ -76,15 +78,22 @@ class Process:
                 return self
         raise AssertionError((self.folder / "errors.log").read_text()[-2000:])
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its settings, as variables."""
         home = str(self.folder)
         settings = {"COMFYOPS_QUEUE_FOLDER": f"{home}/queue", "COMFYOPS_WORKER_LEASE": "3"}
-        return environment(HOME=home, COMFYOPS_HOME=f"{home}/home", **settings, **self.settings)
+        return {"HOME": home, "COMFYOPS_HOME": f"{home}/home", **settings, **self.settings}
 
     def send(self, what: signal.Signals) -> None:
         """Send it a signal."""
         assert self._running is not None
         self._running.send_signal(what)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._running is not None and self._running.poll() is None
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End it, and wait until it is gone."""
@@ -152,9 +161,12 @@ class World:
         self.workers.append(self.new_worker(name).start())
         return self.workers[-1]
 
-    def new_worker(self, name: str) -> Process:
-        """A worker that is not started yet."""
-        return Process(("worker", "--database", self.database, "--name", name), self.folder)
+    def new_worker(self, name: str, *, older: bool = False) -> Process:
+        """A worker that is not started yet; an older one says that it is of another release."""
+        worker = Process(("worker", "--database", self.database, "--name", name), self.folder)
+        if older:
+            worker.command = (sys.executable, str(Path(__file__).with_name("older_worker.py")))
+        return worker
 
 
 def _port(url: object) -> str:
