@@ -56,7 +56,8 @@ class Assets:
         add("/assets/by-hash/{digest}", self.has, methods=["HEAD"])
         add("/assets/{asset_id}", self.get, methods=["GET"], response_model=shapes.Asset)
         add("/assets/{asset_id}", self.delete, methods=["DELETE"], status_code=204)
-        add("/assets/{asset_id}/content", self.content, methods=["GET", "HEAD"])
+        add("/assets/{asset_id}/content", self.content, methods=["GET"])
+        add("/assets/{asset_id}/content", self.content, methods=["HEAD"], include_in_schema=False)
         upload = APIRouter(tags=["assets"])  # its body is a stream, not JSON
         upload.add_api_route(
             "/assets",

@@ -109,7 +109,7 @@ class JobSummary(BaseModel):
     metadata: dict[str, str]
     priority: int
     name: str
-    batch_id: str | None
+    batch_id: str | None = None
     outputs_count: int
     owner: str
 
