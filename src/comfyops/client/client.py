@@ -13,6 +13,7 @@ from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 from comfyops import config
+from comfyops.backends.comfyui import ComfyUI
 from comfyops.client.handles import BatchHandle, JobHandle
 from comfyops.client.http import GatewayHttp
 from comfyops.client.operators import Operators
@@ -29,7 +30,8 @@ class JobOptions(TypedDict, total=False):
 
     A smaller `priority` goes first. `delay`: seconds before it may begin; `deadline`: after it, it is not begun any
     more. `depends_on`: jobs that must have succeeded before. `webhook_url` is told when it is over. `needs_tags`:
-    labels that its backend must have; `backend`: the only one that may run it. `labels` are one's own.
+    labels that its backend must have; `needs_vram_gb`: GiB of its device; `backend`: the only one that may run it.
+    `labels` are one's own.
     """
 
     name: str
@@ -40,6 +42,7 @@ class JobOptions(TypedDict, total=False):
     webhook_url: str
     labels: Mapping[str, str]
     needs_tags: Sequence[str]
+    needs_vram_gb: float
     backend: str
     extra_data: Mapping[str, Any]
 
@@ -56,13 +59,11 @@ class Client:
     def __init__(
         self, url: str | None = None, *, token: str | None = None, timeout: float | None = None, patience: float = 60.0
     ) -> None:
-        from comfyops import app as parts
-
-        self._settings = config.override(config.load(), server=url, token=token, timeout=timeout)
-        secret = self._settings.token.get_secret_value() if self._settings.token else None
-        self._http = GatewayHttp(self._settings.server, token=secret, timeout=self._settings.timeout, patience=patience)
-        self._server = parts.connect(self._settings)
-        self._preparer = Preparer(self._settings, self._server)
+        settings = config.override(config.load(), server=url, token=token, timeout=timeout)
+        secret = settings.token.get_secret_value() if settings.token else None
+        self._http = GatewayHttp(settings.server, token=secret, timeout=settings.timeout, patience=patience)
+        self._server = ComfyUI(settings.server, token=secret, timeout=settings.timeout)
+        self._preparer = Preparer(self._server, tuple(settings.library_folders))
         self._stack = AsyncExitStack()
         self.url = self._http.url
         self.operators = Operators(self._http)
@@ -81,6 +82,11 @@ class Client:
         """Whether the gateway takes jobs and carries them out; asked once only unless `patiently`."""
         return pick(Health, await self._http.ask("GET", "/api/v2/health", again=patiently))
 
+    async def graph(self, workflow: Workflow, inputs: Values | None = None) -> dict[str, Any]:
+        """The JSON of the graph that `submit` would send; files among the values are uploaded. Raises as it."""
+        (found,) = await self._preparer.graphs(workflow, [inputs or {}])
+        return found
+
     async def submit(
         self,
         workflow: Workflow,
@@ -95,7 +101,7 @@ class Client:
         each call is a job of its own. Raises RejectedError, NoBackendError, DuplicateKeyError, QueueFullError,
         DependencyError, UsageError, and what preparing the workflow raises (see `Preparer.graphs`).
         """
-        (graph,) = await self._preparer.graphs(workflow, [inputs or {}])
+        graph = await self.graph(workflow, inputs)
         data, replayed = await self._accept("/api/v2/jobs", _body(graph, options), idempotency_key)
         return JobHandle(self._http, data["id"], Job.of(data), replayed=replayed)
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comfyops import app as parts
 from comfyops.backends.comfyui import ComfyUI
+from comfyops.backends.filling import fill
 from comfyops.client.values import Upload
-from comfyops.config import Settings
-from comfyops.execution.inputs import fill
 from comfyops.workflows import api_format
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.inputs import WorkflowInput, find, resolve
+from comfyops.workflows.library import Library
+from comfyops.workflows.opening import open_workflow
 
 Workflow = str | Path | Mapping[str, Any] | Graph
 """A file or a template's name, the JSON of a graph in API format, or a graph."""
@@ -29,10 +29,10 @@ A value is a number or text, a local file that is uploaded, an `Upload`, or an o
 
 @dataclass(frozen=True, slots=True)
 class Preparer:
-    """Makes graphs for one gateway."""
+    """Makes graphs for one gateway; templates of one's own are in `folders`."""
 
-    settings: Settings
     server: ComfyUI
+    folders: tuple[Path, ...]
 
     async def graphs(self, workflow: Workflow, rows: Sequence[Values]) -> list[dict[str, Any]]:
         """The JSON of the graph once for each row of values.
@@ -50,7 +50,7 @@ class Preparer:
     async def _read(self, workflow: Any, filling: bool) -> tuple[Graph, tuple[WorkflowInput, ...]]:
         if isinstance(workflow, Graph):
             return workflow, find(workflow, await self.server.node_types()) if filling else ()
-        opened = await asyncio.to_thread(parts.open_workflow, str(workflow), parts.library(self.settings))
+        opened = await asyncio.to_thread(open_workflow, str(workflow), Library(self.folders, ()))
         if not filling and opened.pins is None and opened.found.prompt is not None:
             return opened.found.prompt, ()
         prepared = await asyncio.to_thread(opened.prepare, await self.server.node_types())

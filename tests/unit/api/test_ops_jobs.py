@@ -10,13 +10,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-import uvicorn
 
 from comfyops.api.ops import app as ops
 from comfyops.api.ops.backends import Backends, Target
 from comfyops.simulator import Faults
-from tests.fake_comfyui import free_port
 from tests.unit.api.rig import PEOPLE, Rig, picture, rig
+from tests.unit.api.served import served
 
 
 class Desk:
@@ -56,26 +55,16 @@ async def desk(tmp_path: Path, **options: Any) -> AsyncIterator[Desk]:
 
         api = ops.build(Backends([], read=fleet), None, ops.AtWork(at.queue, admit))
 
-        async def door(scope: Any, receive: Any, send: Any) -> None:
-            await api({**scope, "state": {"principal": PEOPLE["olga"]}}, receive, send)
-
-        port = free_port()
-        server = uvicorn.Server(uvicorn.Config(door, port=port, log_level="error", lifespan="off"))
-        serving = asyncio.create_task(server.serve())
-        try:
-            while not server.started:
-                await asyncio.sleep(0.01)
-            yield Desk(f"http://127.0.0.1:{port}", at)
-        finally:
-            server.should_exit = True
-            await serving
+        async with served(api, PEOPLE["olga"]) as url:
+            yield Desk(url, at)
 
 
 async def until(holds: Any) -> Any:
     async with asyncio.timeout(30):
-        while not (found := await holds()):
+        while True:
+            if found := await holds():
+                return found
             await asyncio.sleep(0.05)
-    return found
 
 
 async def test_a_paused_queue_takes_jobs_and_begins_them_when_it_goes_on(tmp_path: Path) -> None:
@@ -174,22 +163,10 @@ async def test_messages_to_webhooks_are_listed_and_sent_once_more(tmp_path: Path
 @pytest.mark.parametrize("part", ["queue", "fleet", "quotas", "schedules", "webhooks"])
 async def test_without_a_queue_that_is_said(part: str) -> None:
     api = ops.build(Backends([]), None)
-
-    async def door(scope: Any, receive: Any, send: Any) -> None:
-        await api({**scope, "state": {"principal": PEOPLE["olga"]}}, receive, send)
-
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(door, port=port, log_level="error", lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            await asyncio.sleep(0.01)
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{port}/ops/{part}") as answer,
-        ):
-            error = (await answer.json())["error"]
-            assert (answer.status, error["code"]) == (409, "unsupported") and "--pass-through" in error["hint"]
-    finally:
-        server.should_exit = True
-        await serving
+    async with (
+        served(api, PEOPLE["olga"]) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/ops/{part}") as answer,
+    ):
+        error = (await answer.json())["error"]
+        assert (answer.status, error["code"]) == (409, "unsupported") and "--pass-through" in error["hint"]

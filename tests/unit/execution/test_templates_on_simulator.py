@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from comfyops.backends.comfyui import ComfyUI
-from comfyops.execution.inputs import fill
+from comfyops.backends.filling import fill
 from comfyops.execution.run import run
 from comfyops.simulator import Simulator, SimulatorSettings
 from comfyops.workflows import embedded, library

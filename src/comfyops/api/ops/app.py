@@ -18,7 +18,7 @@ from comfyops.api.ops.backends import Backends
 from comfyops.api.ops.shelf import Shelf
 from comfyops.api.v2 import faults
 from comfyops.api.v2.faults import ApiError
-from comfyops.api.v2.jobs import Admit, Jobs
+from comfyops.api.v2.submissions import Admit
 from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
 from comfyops.errors import (
@@ -76,7 +76,7 @@ PREFIXES = tuple(f"/ops/{name}" for name in ("backends", "models", *_OF_JOBS, "o
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """The queue that a gateway serves, and who judges what it is to take (see `api.v2.jobs.Admit`)."""
+    """The queue that a gateway serves, and who judges what it is to take (see `api.v2.submissions.Admit`)."""
 
     queue: Queue
     admit: Admit
@@ -117,7 +117,7 @@ def _include_jobs(app: FastAPI, work: AtWork) -> None:
     queue = work.queue
     for module in (queue_routes, fleet, quotas, webhooks):
         app.include_router(module.router(queue))
-    app.include_router(schedules.router(queue, Jobs(queue, work.admit, 0.0)))
+    app.include_router(schedules.router(queue, work.admit))
 
 
 def _without(app: FastAPI, name: str, error: ComfyOpsError) -> None:

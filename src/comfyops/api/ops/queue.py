@@ -32,4 +32,9 @@ def router(queue: Queue) -> APIRouter:
         await queue.resume()
         return await stats()
 
+    @routes.post("/revoke-links", status_code=204)
+    async def revoke_links() -> None:
+        """Have every signed link to a file that was given out until now be worth nothing."""
+        await queue.link_keys.rotate()
+
     return routes

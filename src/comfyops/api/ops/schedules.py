@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from comfyops.api.v2 import shapes
-from comfyops.api.v2.jobs import Jobs
 from comfyops.api.v2.requests import BoundedRoute, principal
+from comfyops.api.v2.submissions import Admit, submission_of
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.schedules import Schedule, Schedules
 
@@ -33,8 +33,8 @@ class Paused(BaseModel):
     paused: bool = True
 
 
-def router(queue: Queue, jobs: Jobs) -> APIRouter:
-    """The routes; `jobs` judges what is to be submitted."""
+def router(queue: Queue, admit: Admit) -> APIRouter:
+    """The routes; `admit` judges what is to be submitted."""
     routes = APIRouter(prefix="/ops/schedules", tags=["schedules"], route_class=BoundedRoute)
     schedules = Schedules(queue)
 
@@ -47,7 +47,7 @@ def router(queue: Queue, jobs: Jobs) -> APIRouter:
     async def add(request: Request, body: Plan) -> dict[str, Any]:
         """Add a schedule, whose jobs are one's own; of a name that is one's own already, change it."""
         who = principal(request)
-        submission = await jobs.submission(body.job, who)
+        submission = await submission_of(body.job, who, queue, admit)
         found = Schedule(body.name, who.id, body.cron, submission, body.timezone, body.misfire)
         return _shown(await schedules.add(found))
 

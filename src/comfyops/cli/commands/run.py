@@ -15,12 +15,12 @@ from rich.markup import escape
 from comfyops import app as parts
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.backends.events import Queued
+from comfyops.backends.filling import fill
 from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
 from comfyops.cli.output import Result, count
 from comfyops.cli.progress import watching
 from comfyops.config import Settings
 from comfyops.errors import UsageError
-from comfyops.execution.inputs import fill
 from comfyops.execution.keys import run_id_of
 from comfyops.execution.run import RunReport, check_graph
 from comfyops.execution.run import run as run_graph
