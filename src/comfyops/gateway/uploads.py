@@ -10,13 +10,10 @@ import json
 import tempfile
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from email.message import Message
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from typing import IO
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
-
+from comfyops.gateway import forms
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.own import Own
 from comfyops.gateway.owners import File
@@ -25,7 +22,6 @@ from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.server import Server
 
 _IN_MEMORY = 256 * 1024  # bytes of a file until it goes to disk
-_FIELD = 64 * 1024  # bytes of a field that is no file
 _PIECE = 256 * 1024
 _FIELDS = ("type", "subfolder", "overwrite", "original_ref")
 
@@ -41,97 +37,21 @@ class Form:
     size: int
 
 
-@dataclass
-class _Reading:
-    """What the parser has told so far."""
-
-    data: IO[bytes]
-    fields: dict[str, str] = field(default_factory=dict)
-    filename: str = ""
-    content_type: str = "application/octet-stream"
-    size: int = 0
-    _name: bytearray = field(default_factory=bytearray)
-    _value: bytearray = field(default_factory=bytearray)
-    _headers: dict[str, str] = field(default_factory=dict)
-    _part: str = ""
-    _is_file: bool = False
-    _text: bytearray = field(default_factory=bytearray)
-
-    def on_part_begin(self) -> None:
-        """A new part."""
-        self._headers, self._text, self._is_file = {}, bytearray(), False
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        """Some of a header's name."""
-        self._name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        """Some of a header's value."""
-        self._value += data[start:end]
-        if len(self._value) > _FIELD:
-            raise _bad()
-
-    def on_header_end(self) -> None:
-        """A whole header."""
-        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
-        self._name, self._value = bytearray(), bytearray()
-
-    def on_headers_finished(self) -> None:
-        """The head of a part."""
-        message = Message()
-        message["Content-Disposition"] = self._headers.get("content-disposition", "")
-        name, filename = message.get_param("name", header="Content-Disposition"), message.get_filename()
-        if not isinstance(name, str):
-            raise _bad()
-        self._part, self._is_file = name, name == "image"
-        if self._is_file:
-            if self.filename or not filename:
-                raise _bad()
-            self.filename = filename
-            self.content_type = self._headers.get("content-type", self.content_type)
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        """Some of a part."""
-        if self._is_file:
-            self.data.write(data[start:end])
-            self.size += end - start
-        else:
-            self._text += data[start:end]
-            if len(self._text) > _FIELD:
-                raise _bad()
-
-    def on_part_end(self) -> None:
-        """A whole part."""
-        if not self._is_file and self._part in _FIELDS:
-            if self._part in self.fields:
-                raise _bad()
-            self.fields[self._part] = self._text.decode("utf-8", "replace")
-
-
 async def read_form(exchange: Exchange, data: IO[bytes]) -> Form:
     """The form in a request, its file written to `data`. Raises RefusedError."""
-    message = Message()
-    message["Content-Type"] = exchange.first(b"content-type").decode("latin-1")
-    boundary = message.get_param("boundary")
-    if message.get_content_type() != "multipart/form-data" or not isinstance(boundary, str) or not boundary:
-        raise RefusedError(415, "no_form", "An upload is a form (multipart/form-data).")
-    reading = _Reading(data)
-    names = (
-        *("on_part_begin", "on_part_data", "on_part_end", "on_header_field", "on_header_value"),
-        *("on_header_end", "on_headers_finished"),
-    )
-    callbacks: Any = {name: getattr(reading, name) for name in names}
-    parser = MultipartParser(boundary.encode("latin-1", "replace"), callbacks)
+    pieces = exchange.stream(exchange.limits.upload_bytes)
     try:
-        async for part in exchange.stream(exchange.limits.upload_bytes):
-            parser.write(part)
-        parser.finalize()
-    except (FormParserError, ValueError) as error:
-        raise _bad() from error
-    if not reading.filename:
+        found = await forms.read(pieces, exchange.first(b"content-type").decode("latin-1"), data, "image")
+    except forms.FormError as error:
+        code = "no_form" if error.status == 415 else "invalid_form"
+        raise RefusedError(error.status, code, error.message) from error
+    if found.size is None or not found.filename:
         raise RefusedError(400, "no_image", "The form holds no file named image.")
-    _check_name(reading.filename)
-    return Form(reading.fields, reading.filename, reading.content_type, data, reading.size)
+    if any(len(found.fields.get(name, ())) > 1 for name in _FIELDS):
+        raise RefusedError(400, "invalid_form", "The form says a thing twice.")
+    _check_name(found.filename)
+    fields = {name: found.first(name) for name in _FIELDS if name in found.fields}
+    return Form(fields, found.filename, found.content_type or "application/octet-stream", data, found.size)
 
 
 async def upload(exchange: Exchange, server: Server, own: Own) -> None:
@@ -213,7 +133,3 @@ def check_place(subfolder: str) -> None:
     """Raise RefusedError for a subfolder that leaves its folder."""
     if len(subfolder) > 240 or ".." in subfolder.split("/") or any(ord(mark) < 32 for mark in subfolder):
         raise RefusedError(400, "invalid_name", "The subfolder is not one to upload to.")
-
-
-def _bad() -> RefusedError:
-    return RefusedError(400, "invalid_form", "The form is broken.")
