@@ -105,11 +105,12 @@ class Backend(Protocol):
     async def jobs(self, limit: int = 50) -> tuple[JobSummary, ...]:
         """Recent jobs, newest first."""
 
-    async def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> str:
+    async def upload_image(self, name: str, data: bytes | Path, *, subfolder: str = "", overwrite: bool = False) -> str:
         """Put a picture into the server's input folder and return the name to use in LoadImage.
 
-        Without `overwrite` a name that is taken by another picture gets a number: the returned name counts. Raises
-        UnsafeNameError for a name that would leave the folder.
+        A path is read piece by piece, however large the file is. Without `overwrite` a name that is taken by another
+        picture gets a number: the returned name counts. Raises UnsafeNameError for a name that would leave the folder,
+        StorageError for a path that cannot be read.
         """
 
     async def upload_mask(self, name: str, data: bytes, original: Output) -> str:

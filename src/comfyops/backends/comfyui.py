@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from comfyops.backends import answers, model_files, saved
 from comfyops.backends.backend import JobSummary, QueuedRun, SystemStats
-from comfyops.backends.events import Event, Finished, Outcome, Output, Queued
+from comfyops.backends.events import Event, Finished, Outcome, Output, OutputKind, Queued
 from comfyops.backends.feed import Feed
 from comfyops.backends.files import ServerFiles
 from comfyops.backends.http import Http
@@ -25,6 +26,9 @@ from comfyops.backends.watching import Pace, Watch, lost
 from comfyops.errors import NodeFactsError, NotComfyUIError, UnsupportedError, WaitTimeoutError
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes, from_object_info
+
+_KNOWN: WeakValueDictionary[str, NodeTypes] = WeakValueDictionary()
+"""By version, the node types that were read last by any client of this process, which the next ones share."""
 
 _REMEMBERED = 4096  # run ids that a client remembers as its own, and as taken from the queue
 
@@ -183,9 +187,13 @@ class ComfyUI:
         present = [JobSummary(run.run_id, words[run.running], None, 0) for run in reversed(queue)]
         return tuple([*present, *past][:limit])
 
-    async def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> str:
+    async def upload_image(self, name: str, data: bytes | Path, *, subfolder: str = "", overwrite: bool = False) -> str:
         """See `Backend.upload_image`."""
         return await self._files.upload_image(name, data, subfolder, overwrite)
+
+    async def input_size(self, name: str, subfolder: str) -> int | None:
+        """How many bytes a file of the server's input folder has, None where it is not there."""
+        return await self._files.size(Output("", OutputKind.OTHER, name, subfolder, "input"))
 
     async def upload_mask(self, name: str, data: bytes, original: Output) -> str:
         """See `Backend.upload_mask`."""
@@ -252,7 +260,10 @@ class ComfyUI:
     async def _read_node_types(self, version: str) -> NodeTypes:
         facts = await self._http.json("GET", "/object_info", whole=False)
         try:
-            return from_object_info(facts, self.url, version=version)
+            types = from_object_info(facts, self.url, version=version)
+            known = _KNOWN.get(version)
+            _KNOWN[version] = types = types if known is None else await asyncio.to_thread(types.sharing, known)
+            return types
         except NodeFactsError as error:
             raise NotComfyUIError(error.message) from error
 

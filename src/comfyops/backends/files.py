@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +15,8 @@ from comfyops.backends import answers
 from comfyops.backends.events import Output, OutputKind
 from comfyops.backends.http import Http
 from comfyops.backends.refusals import gone
-from comfyops.errors import BackendError
-from comfyops.support.files import safe_path, writing
+from comfyops.errors import BackendError, OutputGoneError
+from comfyops.support.files import safe_path, storage_error, writing
 
 
 class ServerFiles:
@@ -25,7 +25,7 @@ class ServerFiles:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    async def upload_image(self, name: str, data: bytes, subfolder: str, overwrite: bool) -> str:
+    async def upload_image(self, name: str, data: bytes | Path, subfolder: str, overwrite: bool) -> str:
         """See `Backend.upload_image`."""
         fields = {"type": "input", "subfolder": subfolder} | ({"overwrite": "true"} if overwrite else {})
         return await self._upload("/upload/image", name, data, fields)
@@ -69,15 +69,40 @@ class ServerFiles:
             except BackendError as error:
                 raise gone(error, output) from error
 
-    async def _upload(self, route: str, name: str, data: bytes, fields: dict[str, str]) -> str:
+    async def size(self, output: Output) -> int | None:
+        """How many bytes a file has, None where it is not there."""
+        try:
+            async with self._http.request("HEAD", "/view", params=_query(output)) as response:
+                return response.content_length
+        except BackendError as error:
+            if isinstance(gone(error, output), OutputGoneError):
+                return None
+            raise
+
+    async def _upload(self, route: str, name: str, data: bytes | Path, fields: dict[str, str]) -> str:
         safe_path(Path(), name.replace("/", "\\"))  # the name itself must not hold a folder
         if fields.get("subfolder"):
             safe_path(Path(), fields["subfolder"])
-        form = aiohttp.FormData(fields, quote_fields=False)
-        form.add_field("image", data, filename=name, content_type="application/octet-stream")
-        answer = await self._http.json("POST", route, data=form, whole=False)
+        with _opened(data) as source:
+            form = aiohttp.FormData(fields, quote_fields=False)
+            form.add_field("image", source, filename=name, content_type="application/octet-stream")
+            answer = await self._http.json("POST", route, data=form, whole=False)
         saved, subfolder = answers.uploaded(answer)
         return f"{subfolder}/{saved}" if subfolder else saved
+
+
+@contextmanager
+def _opened(data: bytes | Path) -> Iterator[bytes | IO[bytes]]:
+    """What a form takes: a file is read as it is sent."""
+    if isinstance(data, bytes):
+        yield data
+        return
+    try:
+        file = data.open("rb")
+    except OSError as error:
+        raise storage_error(error, data) from error
+    with file:
+        yield file
 
 
 @asynccontextmanager

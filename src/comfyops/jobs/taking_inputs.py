@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -20,6 +19,8 @@ from comfyops.jobs.store import Store
 
 SUBFOLDER = "comfyops"
 """The folder inside a backend's input folder that files of jobs go to, named by their content."""
+
+_LARGE = 1024 * 1024  # bytes from which it is worth asking whether a file is at the backend already
 
 _o, _u, _a = schema.outputs.c, schema.uploads.c, schema.assets.c
 
@@ -60,9 +61,12 @@ def _source(connection: Connection, source: Reference) -> tuple[str, str]:
 
 
 async def _upload(client: ComfyUI, files: Files, digest: str, name: str) -> str:
-    data = await asyncio.to_thread(files.path(digest).read_bytes)
+    path = files.path(digest)
     unique = f"{digest[:24]}{PurePosixPath(name).suffix.lower()[:12]}"
-    return await client.upload_image(unique, data, subfolder=SUBFOLDER, overwrite=True)
+    size = path.stat().st_size
+    if size > _LARGE and await client.input_size(unique, SUBFOLDER) == size:  # an earlier job took it there
+        return f"{SUBFOLDER}/{unique}"
+    return await client.upload_image(unique, path, subfolder=SUBFOLDER, overwrite=True)
 
 
 def _texts(graph: Mapping[str, Any]) -> Iterator[str]:

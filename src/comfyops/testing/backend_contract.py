@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from uuid import uuid4
@@ -195,6 +196,13 @@ class BackendContract:
         _, end = await run(backend, graphs.load(name))
         assert end.outcome is Outcome.SUCCESS
         assert Image.open(io.BytesIO(await backend.fetch(end.outputs[0]))).size == (24, 24)
+
+    async def test_a_file_is_uploaded_from_where_it_lies(self, backend: Backend, tmp_path: Path) -> None:
+        path = tmp_path / "large.bin"
+        path.write_bytes(random.randbytes(3_000_000))
+        name = await backend.upload_image(f"{uuid4()}.png", path, subfolder="comfyops-test")
+        folder, _, filename = name.rpartition("/")
+        assert await backend.fetch(Output("", OutputKind.IMAGE, filename, folder, "input")) == path.read_bytes()
 
     async def test_an_upload_under_a_taken_name_gets_a_name_of_its_own(self, backend: Backend) -> None:
         name = f"{uuid4()}.png"

@@ -33,7 +33,7 @@ from comfyops.backends.events import (
 from comfyops.backends.submitting import checked_run_id
 from comfyops.backends.watching import lost
 from comfyops.errors import OutputGoneError, RejectedError
-from comfyops.support.files import safe_path, write_bytes
+from comfyops.support.files import read_bytes, safe_path, write_bytes
 from comfyops.workflows import api_format
 from comfyops.workflows.checks.server import Verdict, check
 from comfyops.workflows.graph import Graph, Node
@@ -177,8 +177,9 @@ class FakeBackend:
             for run in newest
         )
 
-    async def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> str:
+    async def upload_image(self, name: str, data: bytes | Path, *, subfolder: str = "", overwrite: bool = False) -> str:
         """See `Backend.upload_image`."""
+        data = read_bytes(data) if isinstance(data, Path) else data
         safe_path(Path(), name.replace("/", "\\"))
         path = safe_path(Path(), subfolder, name).as_posix()
         stem, dot, suffix = path.rpartition(".")
