@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from comfyops.jobs.queue import Queue
     from comfyops.workflows.node_types import NodeTypes
 
-_V2 = ("jobs", "batches", "assets", "health", "openapi.json")
+_V2 = ("jobs", "batches", "assets", "signed", "health", "openapi.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,11 @@ async def durable_jobs(
             return dispatcher.prober.kinds()
 
         admission = Admission(gateway, types)
-        told = ApiSettings(retention=settings.keep_jobs_days * 86_400, max_upload=gateway.limits.upload_bytes)
+        told = ApiSettings(
+            retention=settings.keep_jobs_days * 86_400,
+            max_upload=gateway.limits.upload_bytes,
+            deliver_name=settings.deliver_name,
+        )
         api = build(queue, admission.admit, told)
         mounts = dict.fromkeys((f"/api/v2/{name}" for name in _V2), api)
         native = DurableJobs(queue, admission, gateway.limits)

@@ -13,7 +13,7 @@ from comfyops.auth import scopes as s
 from comfyops.auth.paths import normalise
 from comfyops.auth.principal import Principal
 
-__all__ = ["PUBLIC_ROUTES", "Decision", "canonical", "decide", "normalise", "route_scope"]
+__all__ = ["PUBLIC_ROUTES", "Decision", "canonical", "decide", "is_public", "normalise", "route_scope"]
 
 PUBLIC_ROUTES = frozenset(
     {
@@ -27,6 +27,9 @@ PUBLIC_ROUTES = frozenset(
     }
 )
 """Method and exact path of what needs no credential; /auth/verify and /auth/setup judge what they are given."""
+
+_SIGNED = re.compile(r"/v2/signed/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Files that are fetched by a signed link, which is the credential; who serves them checks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +192,20 @@ def canonical(path: str) -> str:
     return path
 
 
+def is_public(method: str, path: str) -> bool:
+    """Whether a route needs no credential. `path` is normalised."""
+    if method == "HEAD":
+        method = "GET"
+    return (method, path) in PUBLIC_ROUTES or (method == "GET" and _SIGNED.fullmatch(path) is not None)
+
+
 def decide(principal: Principal | None, method: str, path: str) -> Decision:
     """Whether this principal (None: nobody is signed in) may do this. `path` is normalised.
 
     Routes that the table does not know need the scope `routes:any`.
     """
     method = method.upper()
-    if ("GET" if method == "HEAD" else method, path) in PUBLIC_ROUTES:
+    if is_public(method, path):
         return Decision(True, 200, "public", "Everybody may do this.")
     if principal is None:
         return Decision(False, 401, "unauthenticated", "This needs a credential.")

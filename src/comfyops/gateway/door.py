@@ -86,8 +86,7 @@ class Door:
             exchange.all(b"authorization"), exchange.all(b"cookie"), tokens, query=settings.query_token
         )
         exchange.principal = await self._who(shown, exchange.address)
-        method = "GET" if exchange.method == "HEAD" else exchange.method
-        public = (method, exchange.path) in policy.PUBLIC_ROUTES
+        public = policy.is_public(exchange.method, exchange.path)
         if exchange.principal is None and shown.kind != "none" and not public:
             raise _WRONG
         if exchange.method == "OPTIONS" and origin:

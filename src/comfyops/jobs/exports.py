@@ -101,20 +101,15 @@ class Exporter:
         await self.store.write(lambda tx: _conclude(tx, job, sent, reason))
 
     def _outputs(self, connection: Connection, job: str) -> list[tuple[Path, Facts, str, bytes | None]]:
-        columns = (_o.index, _o.node, _o.kind, _o.filename, _o.hash, _o.mime, _o.text)
-        facts = (_j.owner, _j.name, _j.batch, _j.finished_at)
-        whole = schema.outputs.join(schema.jobs, _j.id == _o.job)
-        rows = connection.execute(select(*columns, *facts).select_from(whole).where(_o.job == job).order_by(_o.index))
-        return [self._output(job, row) for row in rows]
+        rows = connection.execute(OUTPUTS.where(_o.job == job).order_by(_o.index))
+        return [self._output(row) for row in rows]
 
-    def _output(self, job: str, row: Any) -> tuple[Path, Facts, str, bytes | None]:
+    def _output(self, row: Any) -> tuple[Path, Facts, str, bytes | None]:
         """Where the bytes are, or are to be written first: a text lies in the database."""
         text = row.text.encode() if row.hash is None else None
-        digest = row.hash if text is None else blake3(text).hexdigest()
-        path = self.files.incoming() if text is not None else self.files.path(digest)
-        name = row.filename or f"{row.node}.txt"
-        more = {"owner": row.owner, "name": row.name, "batch": row.batch or "", "node": row.node, "kind": row.kind}
-        return path, Facts(job, row.index, name, digest, row.finished_at, **more), row.mime, text
+        facts = facts_of(row)
+        path = self.files.incoming() if text is not None else self.files.path(facts.hash)
+        return path, facts, row.mime, text
 
     async def _deliver(self, path: Path, facts: Facts, mime: str, text: bytes | None) -> bool:
         assert self._to is not None
@@ -126,6 +121,20 @@ class Exporter:
             if text is not None:
                 path.unlink(missing_ok=True)
         return found.sent
+
+
+OUTPUTS = select(
+    *(_o.job, _o.index, _o.node, _o.kind, _o.filename, _o.hash, _o.mime, _o.text, _o.size),
+    *(_j.owner, _j.name, _j.batch, _j.finished_at),
+).select_from(schema.outputs.join(schema.jobs, _j.id == _o.job))
+"""The outputs of jobs with what names of copies are made of; rows go to `facts_of`."""
+
+
+def facts_of(row: Any) -> Facts:
+    """What the name of an output's copy is made of."""
+    digest = row.hash if row.hash is not None else blake3(row.text.encode()).hexdigest()
+    more = {"owner": row.owner, "name": row.name, "batch": row.batch or "", "node": row.node, "kind": row.kind}
+    return Facts(row.job, row.index, row.filename or f"{row.node}.txt", digest, row.finished_at, **more)
 
 
 def _conclude(tx: Tx, job: str, sent: int, reason: str) -> None:

@@ -146,7 +146,8 @@ class Submission:
     An input value `{"$output": {"job": ID, "index": N}}` (or with "node" instead of "index") stands for a file that
     another job made; that job is waited for, and its failure fails this one. `{"$asset": HASH}` stands for a stored
     file. `delay` is in seconds from now, `deadline` a time after which it is not begun any more. `id` is a fresh UUID
-    that the client chose. `request_hash` tells two requests with one `idempotency_key` apart.
+    that the client chose. `request_hash` tells two requests with one `idempotency_key` apart. `needs_vram` is the least
+    memory of a device in bytes.
     """
 
     graph: Mapping[str, Any]
@@ -160,6 +161,7 @@ class Submission:
     depends_on: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     needs_tags: tuple[str, ...] = ()
+    needs_vram: int = 0
     backend: str | None = None
     batch: str | None = None
     webhook_url: str = ""

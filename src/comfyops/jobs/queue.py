@@ -35,6 +35,7 @@ from comfyops.jobs.job import (
     Page,
     Submission,
 )
+from comfyops.jobs.links import LinkKeys
 from comfyops.jobs.offers import Offer, nobody
 from comfyops.jobs.quotas import Quotas
 from comfyops.jobs.store import Store
@@ -80,6 +81,7 @@ class Queue:
         self.thumbnails = Thumbnails(self.folder / "thumbnails", self.files)
         self.assets = AssetRecords(self.store)
         self.uploads = Uploads(self.store)
+        self.link_keys = LinkKeys(self.store)
         self.fleet = Fleet(self.store)
         self.quotas = Quotas(self.store)
         self.node_types: Callable[[], NodeTypes | None] = lambda: None

@@ -56,7 +56,13 @@ def prepare(submission: Submission, types: NodeTypes | None = None) -> Prepared:
         text,
         rows.dump(dict(submission.extra_data)),
         submission.request_hash or _hash(submission, text),
-        needs_of(graph, types, tags=submission.needs_tags, backend=submission.backend or ""),
+        needs_of(
+            graph,
+            types,
+            vram=submission.needs_vram,
+            tags=submission.needs_tags,
+            backend=submission.backend or "",
+        ),
         tuple(dict.fromkeys([*submission.depends_on, *jobs])),
     )
 
@@ -64,6 +70,7 @@ def prepare(submission: Submission, types: NodeTypes | None = None) -> Prepared:
 def _hash(submission: Submission, graph: str) -> str:
     said = [graph, submission.name, submission.priority, submission.delay, submission.deadline, submission.depends_on]
     said += [submission.tags, submission.needs_tags, submission.backend, submission.webhook_url]
+    said += [submission.needs_vram] if submission.needs_vram else []  # what came before has the hash it had
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -75,6 +82,8 @@ def _check(submission: Submission) -> None:
         raise UsageError(f"The priority {submission.priority} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}.")
     if not 0 <= submission.delay <= MAX_DELAY:
         raise UsageError(f"The delay {submission.delay:g} is not between 0 and {MAX_DELAY:g} seconds.")
+    if submission.needs_vram < 0:
+        raise UsageError("The memory that a job needs is not negative.")
     if submission.webhook_url:
         check_address(submission.webhook_url)
     if submission.deadline is not None and not math.isfinite(submission.deadline):

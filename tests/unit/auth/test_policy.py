@@ -73,6 +73,16 @@ def test_only_the_exact_public_routes_are_public() -> None:
     assert decide(None, "HEAD", "/health").allowed
 
 
+def test_a_signed_link_is_read_without_a_credential_and_nothing_beside_it() -> None:
+    path = "/v2/signed/0b0e7a60-3d7e-4e49-9a58-2f6f5d0d7a11"
+    for method in ("GET", "HEAD"):
+        assert decide(None, method, path).allowed
+    for method in ("POST", "DELETE", "OPTIONS"):
+        assert decide(None, method, path).status == 401
+    for other in (path + "/x", path + "x", path.upper(), "/v2/signed", "/v2/signed/x", path + "\n", "/x" + path):
+        assert decide(None, "GET", other).status == 401
+
+
 @pytest.mark.parametrize("suffix", [".css", ".css.map", ".js", ".ico"])
 def test_no_suffix_of_a_path_opens_it(suffix: str) -> None:
     for path in (f"/userdata/x{suffix}", f"/settings/x{suffix}", f"/history/x{suffix}", f"/x{suffix}"):

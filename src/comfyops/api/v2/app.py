@@ -12,8 +12,12 @@ from fastapi import FastAPI, Request
 from comfyops import __version__
 from comfyops.api.v2 import faults, shapes
 from comfyops.api.v2.assets import Assets
-from comfyops.api.v2.jobs import Admit, Jobs
+from comfyops.api.v2.jobs import Jobs
 from comfyops.api.v2.requests import principal
+from comfyops.api.v2.signed import Signed, Sites
+from comfyops.api.v2.submissions import Admit
+from comfyops.jobs.delivered import Delivered
+from comfyops.jobs.delivery_names import DEFAULT
 from comfyops.jobs.fleet import BackendState
 from comfyops.jobs.queue import Queue
 
@@ -26,6 +30,7 @@ _ERRORS: dict[int | str, dict[str, object]] = {
         403: "This is not allowed.",
         404: "There is no such thing, or it is somebody else's.",
         409: "It does not fit what is.",
+        410: "It is no longer there.",
         413: "It is too large.",
         422: "The workflow, an asset or the key cannot be used.",
         429: "Too much at once; see Retry-After.",
@@ -36,11 +41,17 @@ _ERRORS: dict[int | str, dict[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """What the API is told. `retention` in seconds, `max_upload` in bytes; see `Assets` for `folders`."""
+    """What the API is told. `retention` in seconds, `max_upload` in bytes; see `Assets` for `folders`.
+
+    `link_lifetime` is for how many seconds the address of a file is good, a week at most; `deliver_name` is the
+    template by which copies are named (see `delivery_names`).
+    """
 
     retention: float = 7 * 86_400.0
     max_upload: int = 100 * 1024 * 1024
     folders: Sequence[Path] = ()
+    link_lifetime: float = 3600.0
+    deliver_name: str = DEFAULT
 
 
 def build(queue: Queue, admit: Admit, settings: ApiSettings | None = None) -> FastAPI:
@@ -55,8 +66,11 @@ def build(queue: Queue, admit: Admit, settings: ApiSettings | None = None) -> Fa
         responses=_ERRORS,
     )
     faults.install(app)
-    app.include_router(Jobs(queue, admit, told.retention).router(), prefix=PREFIX)
-    app.include_router(Assets(queue, told.retention, told.folders, told.max_upload).router(), prefix=PREFIX)
+    delivered = Delivered(queue.store, told.deliver_name)
+    sites = Sites(queue, told.retention, told.link_lifetime)
+    app.include_router(Jobs(queue, admit, sites).router(), prefix=PREFIX)
+    app.include_router(Assets(queue, sites, delivered, told.folders, told.max_upload).router(), prefix=PREFIX)
+    app.include_router(Signed(queue).router(), prefix=PREFIX)
 
     @app.get(f"{PREFIX}/health", response_model=shapes.Health, tags=["health"])
     async def health(request: Request) -> shapes.Health:

@@ -6,16 +6,18 @@ import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from comfyops.api.v2 import shapes, views
 from comfyops.api.v2.faults import ApiError
-from comfyops.api.v2.ranges import file_response, text_response
-from comfyops.api.v2.requests import BoundedRoute, base, owner_seen, principal
+from comfyops.api.v2.ranges import asset_response
+from comfyops.api.v2.requests import BoundedRoute, owner_seen, principal
+from comfyops.api.v2.signed import Sites
 from comfyops.api.v2.uploading import receive
-from comfyops.errors import MissingFileError, UnknownAssetError
+from comfyops.errors import UnknownAssetError
 from comfyops.jobs.asset_records import Asset
+from comfyops.jobs.delivered import Delivered
 from comfyops.jobs.queue import Queue
 
 _HASH = "blake3:"
@@ -41,9 +43,12 @@ _UPLOAD = {
 class Assets:
     """The routes over one queue; `folders` are those that files may be registered from by their path."""
 
-    def __init__(self, queue: Queue, retention: float, folders: Sequence[Path], max_bytes: int) -> None:
+    def __init__(
+        self, queue: Queue, sites: Sites, delivered: Delivered, folders: Sequence[Path], max_bytes: int
+    ) -> None:
         self._queue = queue
-        self._retention = retention
+        self._sites = sites
+        self._delivered = delivered
         self._folders = [folder.resolve() for folder in folders]
         self._max_bytes = max_bytes
 
@@ -81,7 +86,7 @@ class Assets:
             raise ApiError(409, "hash_mismatch", "The file that came does not have the hash that was said.")
         name = got.fields.get("file_path") or got.filename
         asset = await self._queue.assets.add(owner, kept, name, got.content_type(name), got.tags)
-        return self._created(request, asset)
+        return await self._created(request, asset)
 
     async def from_hash(self, request: Request, body: shapes.FromHash) -> Response:
         """Another asset over bytes that one has already."""
@@ -90,7 +95,7 @@ class Assets:
             asset = await self._queue.assets.mint(principal(request).id, digest, body.file_path, body.tags)
         except UnknownAssetError as error:
             raise ApiError(404, "blob_not_found", "You have no file of this hash.") from error
-        return self._created(request, asset)
+        return await self._created(request, asset)
 
     async def from_path(self, request: Request, body: shapes.FromPath) -> Response:
         """Store a file of the server's own disk, from a folder that its operator named."""
@@ -98,7 +103,7 @@ class Assets:
         kept = await self._queue.files.copy(source)
         name = body.file_path or source.name
         mime = body.content_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return self._created(request, await self._queue.assets.add(principal(request).id, kept, name, mime))
+        return await self._created(request, await self._queue.assets.add(principal(request).id, kept, name, mime))
 
     async def has(self, request: Request, digest: str) -> Response:
         """Whether one has a file of this BLAKE3: 200 or 404."""
@@ -106,20 +111,21 @@ class Assets:
         there = digest.startswith(_HASH) and await self._queue.assets.has(owner, digest.removeprefix(_HASH).lower())
         return Response(status_code=200 if there else 404)
 
-    async def get(self, request: Request, asset_id: str) -> shapes.Asset:
+    async def get(
+        self,
+        request: Request,
+        asset_id: str,
+        delivered: bool = Query(False, description="Also where it was copied to, as a link of that bucket."),
+    ) -> shapes.Asset:
         """What is known of an asset, with a fresh address of its content."""
-        return self._shown(request, await self._asset(request, asset_id), created=False)
+        shown = await self._shown(request, await self._asset(request, asset_id), created=False)
+        if delivered:
+            shown.delivered_url = await self._delivered.link(asset_id, self._sites.lifetime)
+        return shown
 
     async def content(self, request: Request, asset_id: str) -> Response:
         """The bytes of an asset, whole or the ranges that were asked for."""
-        asset = await self._asset(request, asset_id)
-        if not asset.hash:
-            return text_response(request, asset.text)
-        try:
-            path = self._queue.files.path(asset.hash)
-        except MissingFileError as error:
-            raise ApiError(410, "output_unavailable", "The bytes of this asset are no longer kept.") from error
-        return file_response(request, path, asset.mime, asset.name, asset.hash)
+        return asset_response(request, self._queue.files, await self._asset(request, asset_id))
 
     async def delete(self, request: Request, asset_id: str) -> Response:
         """Take an asset away. An output goes with its job."""
@@ -144,12 +150,12 @@ class Assets:
             raise ApiError(404, "blob_not_found", "There is no such file in the folders that may be registered from.")
         return path
 
-    def _created(self, request: Request, asset: Asset) -> Response:
-        shown = self._shown(request, asset, created=True)
+    async def _created(self, request: Request, asset: Asset) -> Response:
+        shown = await self._shown(request, asset, created=True)
         return JSONResponse(shown.model_dump(), 201 if asset.created_new else 200)
 
-    def _shown(self, request: Request, asset: Asset, *, created: bool) -> shapes.Asset:
-        now = self._queue.store.clock()
+    async def _shown(self, request: Request, asset: Asset, *, created: bool) -> shapes.Asset:
+        site = await self._sites.of(request)
         return shapes.Asset(
             id=asset.id,
             hash=f"{_HASH}{asset.hash}" if asset.hash else None,
@@ -159,9 +165,8 @@ class Assets:
             tags=list(asset.tags),
             created_new=asset.created_new if created else None,
             created_at=views.iso(asset.created_at),
-            url=f"{base(request)}{views.PREFIX}/assets/{asset.id}/content",
-            url_expires_at=views.iso(now + self._retention),
             job_id=asset.job,
+            **site.link(asset.id),
         )
 
 

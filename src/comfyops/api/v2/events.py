@@ -11,7 +11,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,9 +26,9 @@ _BEAT = 15.0  # seconds of silence before a comment shows that the stream lives
 
 
 class Stream:
-    """One client's view of one job."""
+    """One client's view of one job; `site` gives where its files are fetched now."""
 
-    def __init__(self, queue: Queue, job: Job, owner: str | None, site: Site) -> None:
+    def __init__(self, queue: Queue, job: Job, owner: str | None, site: Callable[[], Awaitable[Site]]) -> None:
         self._queue = queue
         self._job = job
         self._owner = owner
@@ -104,7 +104,8 @@ class Stream:
     async def _outputs(self) -> list[bytes]:
         if not self._job.outputs_count and not self._job.state.over:
             return []
-        found = [views.output(item, self._site) for item in await self._queue.outputs(self._job.id)]
+        site = await self._site()
+        found = [views.output(item, site) for item in await self._queue.outputs(self._job.id)]
         new = [item for item in found if item.id not in self._shown]
         self._shown.update(item.id for item in new)
         return [_frame("output", item.model_dump()) for item in new]

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from comfyops.api.v2 import references, shapes, views
+from comfyops.api.v2 import shapes, views
 from comfyops.api.v2.events import Stream
 from comfyops.api.v2.faults import ApiError
-from comfyops.api.v2.requests import BoundedRoute, base, digest, idempotency_key, owner_seen, principal
-from comfyops.api.v2.shapes import MAX_LABELS, MAX_TEXT
-from comfyops.api.v2.views import Site
-from comfyops.auth.principal import Principal
+from comfyops.api.v2.requests import BoundedRoute, digest, idempotency_key, owner_seen, principal
+from comfyops.api.v2.signed import Sites
+from comfyops.api.v2.submissions import Admit, submission_of
 from comfyops.errors import WaitTimeoutError
-from comfyops.jobs.job import Filter, Job, JobState, Submission
+from comfyops.jobs.job import Filter, Job, JobState
 from comfyops.jobs.queue import Queue
-
-Admit = Callable[[Mapping[str, Any], Principal], Awaitable[None]]
-"""Raises RefusedError where somebody may not run a graph, or no backend would take it."""
 
 _CANCEL_PATIENCE = 5.0  # seconds that a cancel request waits for the end; then the job is "canceling"
 _LABEL = re.compile(r"metadata\[(.*)\]", re.DOTALL)
@@ -30,10 +24,10 @@ _LABEL = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 class Jobs:
     """The routes over one queue."""
 
-    def __init__(self, queue: Queue, admit: Admit, retention: float) -> None:
+    def __init__(self, queue: Queue, admit: Admit, sites: Sites) -> None:
         self._queue = queue
         self._admit = admit
-        self._retention = retention
+        self._sites = sites
 
     def router(self) -> APIRouter:
         """The routes, without their prefix."""
@@ -57,33 +51,11 @@ class Jobs:
     async def submit(self, request: Request, response: Response, body: shapes.JobRequest) -> shapes.Job:
         """Accept a job. With an Idempotency-Key, the same request again gives the same job."""
         who, key = principal(request), idempotency_key(request)
-        submission = await self.submission(body, who, key)
+        submission = await submission_of(body, who, self._queue, self._admit, key)
         accepted = await self._queue.submit(submission, who.id)
         if accepted.replayed:
             response.headers["Idempotency-Replayed"] = "true"
         return await self._shown(request, accepted.job)
-
-    async def submission(self, body: shapes.JobRequest, who: Principal, key: str | None = None) -> Submission:
-        """What a request asks for, admitted. Raises ApiError, RefusedError."""
-        if not body.workflow:
-            raise ApiError(422, "invalid_workflow", "The workflow is empty.")
-        graph = await references.resolve(body.workflow, self._queue, who.id)
-        await self._admit(graph, who)
-        return Submission(
-            graph,
-            idempotency_key=key,
-            request_hash=digest(body) if key else "",
-            name=body.name,
-            priority=body.priority,
-            delay=body.delay,
-            deadline=body.deadline,
-            depends_on=tuple(body.depends_on),
-            tags=views.to_tags(_labels(body.metadata)),
-            needs_tags=tuple(body.needs_tags),
-            backend=body.backend,
-            webhook_url=body.webhook_url,
-            extra_data=body.extra_data or {},
-        )
 
     async def ls(
         self,
@@ -116,7 +88,7 @@ class Jobs:
         """What happens to a job, as server-sent events, until it is over."""
         owner = owner_seen(request)
         job = await self._queue.get(_id(job_id), owner)
-        stream = Stream(self._queue, job, owner, self._site(request))
+        stream = Stream(self._queue, job, owner, lambda: self._sites.of(request))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream.frames(), media_type="text/event-stream", headers=headers)
 
@@ -154,7 +126,7 @@ class Jobs:
     async def submit_batch(self, request: Request, response: Response, body: shapes.BatchRequest) -> shapes.Batch:
         """Accept many jobs as one, all or none."""
         who, key = principal(request), idempotency_key(request)
-        submissions = [await self.submission(item, who) for item in body.jobs]
+        submissions = [await submission_of(item, who, self._queue, self._admit) for item in body.jobs]
         found = await self._queue.submit_batch(
             submissions, who.id, name=body.name, idempotency_key=key, request_hash=digest(body) if key else ""
         )
@@ -167,25 +139,13 @@ class Jobs:
     async def _shown(self, request: Request, job: Job) -> shapes.Job:
         outputs = await self._queue.outputs(job.id) if job.outputs_count or job.state.over else ()
         position = await self._queue.place(job.id) + 1 if job.state is JobState.WAITING else None
-        return views.job(job, outputs, position, self._site(request))
-
-    def _site(self, request: Request) -> Site:
-        return Site(base(request), self._retention, self._queue.store.clock())
+        return views.job(job, outputs, position, await self._sites.of(request))
 
 
 def _id(text: str) -> str:
     if not views.is_uuid(text):
         raise ApiError(404, "not_found", "There is no such job.")
     return text
-
-
-def _labels(given: Mapping[str, str] | str | None) -> dict[str, str]:
-    """The labels of a request; a plain text is the label "" of older clients."""
-    found = {"": given} if isinstance(given, str) else dict(given or {})
-    if len(found) > MAX_LABELS or any(len(key) + len(value) > MAX_TEXT // 2 for key, value in found.items()):
-        words = f"`metadata` has more than {MAX_LABELS} labels, or one longer than {MAX_TEXT // 2} characters."
-        raise ApiError(400, "invalid_request", words)
-    return found
 
 
 def _wanted_labels(request: Request) -> dict[str, str]:

@@ -9,11 +9,28 @@ from fastapi import Request, Response
 from fastapi.responses import FileResponse
 
 from comfyops.api.v2.faults import ApiError, answer
+from comfyops.errors import MissingFileError
+from comfyops.jobs.asset_records import Asset
+from comfyops.jobs.files import Files
 
 _ACTIVE = ("text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml", "text/javascript")
 
 
-def file_response(request: Request, path: Path, mime: str, name: str, digest: str) -> Response:
+_YEAR = 365 * 86_400
+
+
+def asset_response(request: Request, files: Files, asset: Asset, seconds: float = _YEAR) -> Response:
+    """The bytes of an asset, which clients may keep for `seconds`. Raises ApiError where they are no longer here."""
+    if not asset.hash:
+        return text_response(request, asset.text)
+    try:
+        path = files.path(asset.hash)
+    except MissingFileError as error:
+        raise ApiError(410, "output_unavailable", "The bytes of this asset are no longer kept.") from error
+    return file_response(request, path, asset.mime, asset.name, asset.hash, seconds)
+
+
+def file_response(request: Request, path: Path, mime: str, name: str, digest: str, seconds: float = _YEAR) -> Response:
     """A file by its content: it never changes, so clients may keep it. A range outside of it gets 416."""
     size = path.stat().st_size
     wanted = request.headers.get("range", "")
@@ -23,7 +40,7 @@ def file_response(request: Request, path: Path, mime: str, name: str, digest: st
         return answer(error)
     headers = {
         "ETag": f'"{digest}"',
-        "Cache-Control": "private, max-age=31536000, immutable",
+        "Cache-Control": f"private, max-age={int(seconds)}, immutable",
         "Content-Disposition": _disposition(mime, name),
         "X-Content-Type-Options": "nosniff",
     }

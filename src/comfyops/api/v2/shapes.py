@@ -60,7 +60,7 @@ class JobError(BaseModel):
 
 
 class Output(BaseModel):
-    """One output of a job, which is an asset too. `url` is absolute."""
+    """One output of a job, which is an asset too. `url` is absolute and needs no credential until it expires."""
 
     node_id: str
     name: str
@@ -136,7 +136,7 @@ class JobRequest(_Request):
     """A workflow to run. Ours beyond the contract: everything after `metadata`.
 
     A smaller `priority` goes first. `delay` is in seconds, `deadline` a time in seconds since the epoch after which the
-    job is not begun any more.
+    job is not begun any more, `needs_vram_gb` the GiB of memory that a device of its backend must have.
     """
 
     workflow: dict[str, Any]
@@ -149,6 +149,7 @@ class JobRequest(_Request):
     deadline: float | None = None
     depends_on: list[str] = Field(default_factory=list, max_length=1000)
     needs_tags: list[str] = Field(default_factory=list, max_length=100)
+    needs_vram_gb: float = Field(default=0.0, ge=0, le=100_000)
     backend: str | None = Field(default=None, max_length=100)
 
 
@@ -223,7 +224,10 @@ class Log(BaseModel):
 
 
 class Asset(BaseModel):
-    """A file of its owner, over bytes that are stored once. `url` is absolute."""
+    """A file of its owner, over bytes that are stored once. `url` is absolute and needs no credential.
+
+    `delivered_url` is only given where it is asked for: a link to the copy in the bucket that outputs are copied to.
+    """
 
     id: str
     hash: str | None
@@ -237,6 +241,7 @@ class Asset(BaseModel):
     url_expires_at: str
     expires_at: str | None = None
     job_id: str | None = None
+    delivered_url: str | None = None
 
 
 class FromHash(_Request):

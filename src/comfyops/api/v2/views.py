@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from comfyops.api.v2 import shapes
+from comfyops.jobs import links
 from comfyops.jobs.batches import Batch
 from comfyops.jobs.job import Explanation, Job, JobEvent, JobOutput, JobState, Progress
 
@@ -38,11 +39,22 @@ _LABEL = "label:"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """How the API is reached, and how long things are kept. `base` is scheme and host; times are in seconds."""
+    """How the API is reached, and how long things are kept. `base` is scheme and host; times are in seconds.
+
+    `secret` signs links to files, each good for `lifetime`.
+    """
 
     base: str
     retention: float
     now: float
+    secret: bytes = field(repr=False)
+    lifetime: float
+
+    def link(self, asset: str) -> dict[str, str]:
+        """Where an asset may be fetched without a credential, and until when."""
+        link = links.make(asset, self.now, self.lifetime)
+        url = f"{self.base}{PREFIX}/signed/{asset}?{link.query(self.secret)}"
+        return {"url": url, "url_expires_at": iso(link.expires)}
 
 
 def states(status: str) -> tuple[JobState, ...]:
@@ -159,9 +171,8 @@ def output(item: JobOutput, site: Site) -> shapes.Output:
         size_bytes=item.size or len(item.text.encode()),
         id=item.id,
         hash=f"blake3:{item.hash}" if item.hash else None,
-        url=f"{site.base}{PREFIX}/assets/{item.id}/content",
-        url_expires_at=iso(site.now + site.retention),
         job_id=item.job,
+        **site.link(item.id),
     )
 
 
