@@ -166,6 +166,16 @@ class NodeTypes(Mapping[str, NodeType]):
         """The facts in the shape of GET /object_info."""
         return dict(self._facts)
 
+    def sharing(self, other: NodeTypes) -> NodeTypes:
+        """The same types, with the facts of classes that are alike in `other` once in memory.
+
+        The facts of a server take megabytes, and the servers of a fleet differ in little.
+        """
+        facts = {
+            name: other._facts[name] if other._facts.get(name) == own else own for name, own in self._facts.items()
+        }
+        return NodeTypes(facts, version=self.version, files_known=self.files_known, folders=self.folders)
+
     def with_version(self, version: str) -> NodeTypes:
         """The same types, said to be of this ComfyUI version."""
         return NodeTypes(self._facts, version=version, files_known=self.files_known, folders=self.folders)

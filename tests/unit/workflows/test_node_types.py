@@ -79,3 +79,17 @@ def test_a_growing_list_needs_its_first_input_on_modern_servers_only() -> None:
     modern = {item.name: item.required for item in expand(batch, {})}
     assert modern["images.image0"] is True and modern["images.image1"] is False and len(modern) == 50
     assert expand(batch, {}, modern=False) == ()
+
+
+def test_what_servers_have_in_common_is_in_memory_once() -> None:
+    def read(**more: object) -> node_types.NodeTypes:
+        text = json.dumps({**node_types.shipped().object_info(), **more})
+        return node_types.from_object_info(json.loads(text), version="0.33.0")
+
+    one, other = read(), read(Own=node_types.shipped().object_info()["SaveImage"])
+    both = other.sharing(one)
+    assert (
+        list(both) == list(other) and both.object_info() == other.object_info() and list(one.sharing(both)) == list(one)
+    )
+    assert all(both.object_info()[name] is one.object_info()[name] for name in one)
+    assert one.with_version("0.34.0").sharing(one).version == "0.34.0"

@@ -1,0 +1,70 @@
+"""What `comfyops serve` costs while nothing happens: its processor time as the system counts it, and its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.server import comfyops
+from benchmarks.simulators import simulators
+from benchmarks.table import Row
+
+_SETTLE = 15.0  # seconds after the start in which the servers are looked at for the first time
+
+
+def measure(*, quick: bool) -> Iterator[Row]:
+    """With one server and with many; nothing where the system has no /proc."""
+    if not Path("/proc/self/stat").exists():
+        return
+    for count in (1,) if quick else (1, 16, 64):
+        with simulators(count) as urls, _serving(urls) as process:
+            share, memory = _idle(process.pid, 1.0 if quick else 20.0, 1.0 if quick else _SETTLE)
+        how = f"`comfyops serve` with {count} simulated servers, 20 s after {_SETTLE:g} s, of one core"
+        yield Row("jobs", f"CPU of an idle gateway, {count} servers", share, "%", how, 2)
+        yield Row("jobs", f"memory of an idle gateway, {count} servers", memory, "MiB", how)
+
+
+@contextmanager
+def _serving(urls: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    backends = [part for url in urls for part in ("--backend", url)]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "COMFYOPS_HOME": folder}
+        command = [comfyops(), "serve", "--port", "0", "--json", *backends]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            try:
+                _read_answer(process)
+                yield process
+            finally:
+                process.terminate()
+
+
+def _read_answer(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    text = ""
+    while not text.endswith("\n}\n"):
+        text += process.stdout.readline() or "\n}\n"
+    json.loads(text)
+
+
+def _idle(pid: int, seconds: float, settle: float) -> tuple[float, float]:
+    """Percent of a core over so many seconds, and MiB at their end."""
+    time.sleep(settle)
+    began, used = time.monotonic(), _ticks(pid)
+    time.sleep(seconds)
+    share = 100 * (_ticks(pid) - used) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began)
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return share, pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _ticks(pid: int) -> int:
+    """User and system time of a process and all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
