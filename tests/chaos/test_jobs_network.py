@@ -23,7 +23,7 @@ from tests.chaos.job_world import until, work
 from tests.chaos.line import Line
 from tests.chaos.plans import SEED, WHOLE
 
-COUNT = 300 if WHOLE else 16
+COUNT = 500 if WHOLE else 16
 TROUBLES = 40 if WHOLE else 3
 HOUR = 3600.0
 QUICK = DispatcherSettings(
