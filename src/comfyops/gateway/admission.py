@@ -18,6 +18,8 @@ TypesOf = Callable[[], Awaitable[Sequence[NodeTypes]]]
 
 _FILE = "file.png"  # stands where a file will stand whose name the backend gives
 
+_SMALL = 100  # nodes
+
 _REFERENCES = frozenset({"$asset", "$output"})
 
 
@@ -39,7 +41,7 @@ class Admission:
         """
         allowed = self._settings.classes.get(principal.role)
         prompts.permit(request.graph, allowed)
-        verdicts = [await asyncio.to_thread(prompts.judge, request, types) for types in await self._types()]
+        verdicts = [await _judged(request, types) for types in await self._types()]
         if not verdicts:  # a job is not lost because its backends are away
             prompts.avert(request.graph)
             return None
@@ -48,6 +50,13 @@ class Admission:
             prompts.refuse(verdict)
         prompts.permit(verdict.graph, allowed)  # classes may have been replaced
         return verdict
+
+
+async def _judged(request: Request, types: NodeTypes) -> Verdict:
+    """A verdict; a small graph takes less time than handing it to a thread."""
+    if len(request.graph) <= _SMALL:
+        return prompts.judge(request, types)
+    return await asyncio.to_thread(prompts.judge, request, types)
 
 
 def _readable(graph: Mapping[str, Any]) -> dict[str, Any]:

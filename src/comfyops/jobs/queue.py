@@ -52,6 +52,7 @@ DATABASE = "queue.db"
 STOP_TIMEOUT = 60.0
 """Seconds that `cancel` waits for a run to stop."""
 
+_SMALL = 100  # nodes
 _LOOK = 2.0  # seconds between looks for what other processes wrote, where nothing tells of it
 
 
@@ -271,7 +272,11 @@ class Queue:
         return await self.store.read(reading.is_paused)
 
     async def _prepare(self, submission: Submission) -> Prepared:
-        prepared = await asyncio.to_thread(submitting.prepare, submission, self.node_types())
+        types = self.node_types()
+        if len(submission.graph) <= _SMALL:  # it takes less time than handing it to a thread
+            prepared = submitting.prepare(submission, types)
+        else:
+            prepared = await asyncio.to_thread(submitting.prepare, submission, types)
         offers = await self.fleet.offers()
         reasons = nobody(prepared.needs, offers)
         if reasons and not await self._any_unknown(offers):

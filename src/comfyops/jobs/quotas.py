@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from comfyops.errors import QueueFullError, UsageError
 from comfyops.jobs import hub, schema
@@ -50,6 +50,9 @@ class Quotas:
         await self._store.write(lambda tx: tx.execute(delete(schema.quotas).where(schema.quotas.c.owner == owner)))
 
 
+_LIMIT = select(schema.quotas.c.max_waiting).where(schema.quotas.c.owner == bindparam("who"))
+
+
 def read_all(connection: Connection) -> tuple[Quota, ...]:
     """Every quota that was set."""
     return tuple(Quota(**row._mapping) for row in connection.execute(select(schema.quotas)))
@@ -57,7 +60,7 @@ def read_all(connection: Connection) -> tuple[Quota, ...]:
 
 def check_waiting(tx: Tx, owner: str, more: int, limit: int | None) -> None:
     """Raise QueueFullError where an owner would have more waiting jobs than its quota, or else `limit`, allows."""
-    own = tx.execute(select(schema.quotas.c.max_waiting).where(schema.quotas.c.owner == owner)).scalar()
+    own = tx.execute(_LIMIT, {"who": owner}).scalar()
     limit = own if own is not None else limit
     if limit is None:
         return

@@ -6,7 +6,7 @@ import json
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from comfyops.errors import UnknownJobError
 from comfyops.jobs import schema
@@ -17,6 +17,7 @@ _j = schema.jobs.c
 COLUMNS = [column for column in _j if column.name not in ("schedule", "blockers", "avoid", "failures", "last_seq")]
 _LISTED = select(*COLUMNS, schema.needs.c.model_set).join(schema.needs, schema.needs.c.key == _j.needs_key)
 _WHOLE = _LISTED.add_columns(schema.requests.c.graph, schema.requests.c.extra_data).join(schema.requests)
+_ONE = _WHOLE.where(_j.id == bindparam("wanted"))
 
 
 def listed() -> Any:
@@ -31,7 +32,7 @@ def whole() -> Any:
 
 def read_job(connection: Connection, job_id: str, owner: str | None = None) -> Job:
     """A job with its graph. Raises UnknownJobError, also for somebody else's."""
-    row = connection.execute(_WHOLE.where(_j.id == job_id)).one_or_none()
+    row = connection.execute(_ONE, {"wanted": job_id}).one_or_none()
     if row is None or (owner is not None and row.owner != owner):
         raise UnknownJobError(f"There is no job {job_id[:80]!r}.", job=job_id)
     return job(row)

@@ -27,6 +27,7 @@ MAX_DELAY = 366 * 86_400.0  # seconds
 _MAX_TEXT = 2000  # characters of a name, tag, key or address
 
 _j = schema.jobs.c
+_ADD_JOB, _ADD_REQUEST = insert(schema.jobs), insert(schema.requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +164,10 @@ def add(tx: Tx, prepared: Prepared, owner: str, job_id: str, *, batch: str | Non
     }
     try:
         with tx.connection.begin_nested():
-            tx.execute(insert(schema.jobs).values(**values))
+            tx.execute(_ADD_JOB, values)
     except IntegrityError as error:
         raise UsageError(f"The id {job_id} belongs to another job already.", job=job_id) from error
-    tx.execute(insert(schema.requests).values(job=job_id, graph=prepared.graph, extra_data=prepared.extra_data))
+    tx.execute(_ADD_REQUEST, {"job": job_id, "graph": prepared.graph, "extra_data": prepared.extra_data})
     for needs, open_ in blockers.items():
         tx.execute(insert(schema.dependencies).values(job=job_id, needs=needs, settled=0 if open_ else 1))
     transitions.begin(tx, job_id, {"name": submission.name} if submission.name else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
@@ -16,6 +16,12 @@ _j = schema.jobs.c
 _FREE = {"backend": None, "runner": None}
 
 
+_ADD_EVENT = insert(schema.events)
+
+Told = tuple[str, Mapping[str, Any]]
+"""Type and data of an event."""
+
+
 def move(
     tx: Tx,
     job: str,
@@ -23,21 +29,25 @@ def move(
     *where: ColumnElement[bool],
     error: JobError | None = None,
     data: Mapping[str, Any] = NOTHING,
+    before: Sequence[Told] = (),
     **values: Any,
 ) -> Row[Any] | None:
     """Bring a job into a state that may follow its own, where all of `where` holds; None where that is not so.
 
-    `values` are further columns to set, `data` goes with the event. Gives the row after the change.
+    `values` are further columns to set, `data` goes with the event, `before` are events that happened before it. Gives
+    the row after the change.
     """
-    before = [state for state, following in TRANSITIONS.items() if to in following]
+    sources = [state for state, following in TRANSITIONS.items() if to in following]
     if to in OVER:
         values = {**_FREE, "finished_at": tx.now, **values}
     elif to is JobState.WAITING:
         values = {**_FREE, "finished_at": None, "prompt_id": None, "progress": None, **values}
     statement = (
         update(schema.jobs)
-        .where(_j.id == job, _j.state.in_(before), *where)
-        .values(state=to, last_seq=_j.last_seq + 1, error=dump(error.as_dict()) if error else None, **values)
+        .where(_j.id == job, _j.state.in_(sources), *where)
+        .values(
+            state=to, last_seq=_j.last_seq + len(before) + 1, error=dump(error.as_dict()) if error else None, **values
+        )
         .returning(*schema.jobs.c)
     )
     row: Row[Any] | None = tx.execute(statement).one_or_none()
@@ -46,18 +56,18 @@ def move(
     told = {"state": to.value, "attempt": row.attempt, **({"backend": row.backend} if row.backend else {}), **data}
     if error is not None:
         told["error"] = error.as_dict()
-    _record(tx, job, row.last_seq, "state", told)
+    _record_all(tx, job, row.last_seq, [*before, ("state", told)])
     _follow(tx, row, to)
     return row
 
 
-def tell(tx: Tx, job: str, kind: str, data: Mapping[str, Any], *where: ColumnElement[bool]) -> bool:
-    """Add a durable event to a job; False where `where` does not hold for it."""
-    statement = update(schema.jobs).where(_j.id == job, *where).values(last_seq=_j.last_seq + 1)
-    seq = tx.execute(statement.returning(_j.last_seq)).scalar_one_or_none()
-    if seq is not None:
-        _record(tx, job, seq, kind, data)
-    return seq is not None
+def tell(tx: Tx, job: str, told: Sequence[Told], *where: ColumnElement[bool]) -> bool:
+    """Add durable events to a job, in their order; False where `where` does not hold for it."""
+    statement = update(schema.jobs).where(_j.id == job, *where).values(last_seq=_j.last_seq + len(told))
+    last = tx.execute(statement.returning(_j.last_seq)).scalar_one_or_none()
+    if last is not None:
+        _record_all(tx, job, last, told)
+    return last is not None
 
 
 def begin(tx: Tx, job: str, data: Mapping[str, Any]) -> None:
@@ -67,8 +77,16 @@ def begin(tx: Tx, job: str, data: Mapping[str, Any]) -> None:
 
 
 def _record(tx: Tx, job: str, seq: int, kind: str, data: Mapping[str, Any]) -> None:
-    tx.execute(insert(schema.events).values(job=job, seq=seq, type=kind, data=dump(dict(data)), at=tx.now))
-    tx.events.append(JobEvent(job, seq, kind, tx.now, dict(data)))
+    _record_all(tx, job, seq, [(kind, data)])
+
+
+def _record_all(tx: Tx, job: str, last: int, told: Sequence[Told]) -> None:
+    """Write events, the last of which has the number `last`."""
+    first = last - len(told) + 1
+    events = [JobEvent(job, seq, kind, tx.now, dict(data)) for seq, (kind, data) in enumerate(told, first)]
+    rows = [{"job": job, "seq": e.seq, "type": e.type, "data": dump(e.data), "at": e.at} for e in events]
+    tx.execute(_ADD_EVENT, rows if len(rows) > 1 else rows[0])
+    tx.events.extend(events)
 
 
 def _follow(tx: Tx, row: Row[Any], to: JobState) -> None:
