@@ -6,14 +6,18 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from comfyops.jobs.dispatcher import Dispatcher
+import pytest
+
+from comfyops.errors import DatabaseError, DiskFullError
+from comfyops.jobs.dispatcher import Dispatcher, DispatcherSettings
 from comfyops.jobs.job import JobState, Submission
 from comfyops.jobs.queue import Queue
 from comfyops.simulator.server import Simulator
 from comfyops.simulator.settings import SimulatorSettings
 from comfyops.testing import graphs
 from comfyops.workflows import api_format
-from tests.chaos.job_world import until
+from tests.chaos.job_checks import all_over, check_exactly_once
+from tests.chaos.job_world import until, work
 from tests.chaos.test_disk_full import disk as disk
 from tests.chaos.test_disk_full import fill
 
@@ -46,6 +50,36 @@ async def test_a_full_disk_keeps_a_job_waiting_until_there_is_space(disk: Path, 
         assert (await queue.cancel(other.id)).state is JobState.CANCELLED
     assert shutil.disk_usage(disk).free < 4096
     assert not list((disk / "queue" / "incoming").iterdir())
+
+
+async def test_a_database_without_space_refuses_jobs_and_finishes_those_it_has(disk: Path, tmp_path: Path) -> None:
+    record = tmp_path / "runs.jsonl"
+    settings = SimulatorSettings(port=0, seconds_per_node=0.3, record=record)
+    async with (
+        Simulator(settings) as server,
+        Queue(f"sqlite:///{disk}/queue/queue.db", disk / "queue") as queue,
+        Dispatcher(queue, "one", DispatcherSettings(tidy=0.5)),
+    ):
+        await queue.fleet.add(server.url)
+        await queue.submit_batch([work(number) for number in range(3)], "me")
+        await until(lambda: _runs(queue))
+        filler = fill(disk, 0)
+        with pytest.raises((DiskFullError, DatabaseError)):
+            while True:  # what is left of the last page of the file may take some
+                await queue.submit(Submission(api_format.dump(graphs.picture(size=16))), "other")
+        await until(lambda: _ended(record))
+        await asyncio.sleep(1.0)
+        filler.unlink()
+        await until(lambda: all_over(queue))
+        await check_exactly_once(queue, 3, {server.url: record})
+
+
+async def _runs(queue: Queue) -> bool:
+    return (await queue.stats())["running"] > 0
+
+
+async def _ended(record: Path) -> bool:
+    return '"end"' in record.read_text()
 
 
 async def _over_or_storing(queue: Queue, job: str) -> bool:

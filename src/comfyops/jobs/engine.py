@@ -54,6 +54,7 @@ class Engine:
         self._file = file
         self._name = name
         self._dbos: Any = None
+        self._own: SqlEngine | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def open(self, run: Run) -> None:
@@ -113,6 +114,8 @@ class Engine:
         # The library has put its own threads in the place of the loop's, and ends them with itself.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "comfyops-thread"))
         await asyncio.to_thread(DBOS.destroy)
+        if self._own is not None:  # the library leaves what it was given open
+            self._own.dispose()
 
     async def _list(self, **filters: Any) -> list[Any]:
         found: list[Any] = await self._dbos.list_workflows_async(**filters)
@@ -133,7 +136,8 @@ class Engine:
         if self._database.startswith("sqlite"):
             make_private(self._file)
             url = f"sqlite:///{self._file}"
-            return {**common, "system_database_url": url, "system_database_engine": _own_sqlite(self._file)}
+            self._own = _own_sqlite(self._file)
+            return {**common, "system_database_url": url, "system_database_engine": self._own}
         url = make_url(self._database).set(drivername="postgresql").render_as_string(hide_password=False)
         return {**common, "system_database_url": url, "sys_db_pool_size": 5}
 
