@@ -36,6 +36,7 @@ from comfyops.support.logs import TALK
 _TyperUsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 
 _log = logging.getLogger(TALK)
+_log.addHandler(logging.NullHandler())  # what fails before log lines are set up is printed once, not by Python too
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
