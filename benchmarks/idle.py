@@ -22,11 +22,12 @@ def measure(*, quick: bool) -> Iterator[Row]:
     """With one server and with many; nothing where the system has no /proc."""
     if not Path("/proc/self/stat").exists():
         return
+    seconds, settle = (1.0, 1.0) if quick else (20.0, _SETTLE)
     for count in (1,) if quick else (1, 16, 64):
         with simulators(count) as urls, _serving(urls) as process:
-            share, memory = _idle(process.pid, 1.0 if quick else 20.0, 1.0 if quick else _SETTLE)
-        how = f"`comfyops serve` with {count} simulated servers, 20 s after {_SETTLE:g} s, of one core"
-        yield Row("jobs", f"CPU of an idle gateway, {count} servers", share, "%", how, 2)
+            share, memory = _idle(process.pid, seconds, settle)
+        how = f"`comfyops serve`, {count} simulated servers; {seconds:g} s, after {settle:g} s of rest; of one core"
+        yield Row("jobs", f"CPU of an idle gateway, {count} servers", share, "%", how, 2 if count <= 16 else None)
         yield Row("jobs", f"memory of an idle gateway, {count} servers", memory, "MiB", how)
 
 

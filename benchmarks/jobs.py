@@ -16,7 +16,7 @@ from statistics import median, quantiles
 
 import aiohttp
 
-from benchmarks import graphs, workers
+from benchmarks import graphs, idle, workers
 from benchmarks.schedules import Fleet, Task, best_possible, first_come, offer
 from benchmarks.simulators import MODELS, simulators
 from benchmarks.table import Row
@@ -35,6 +35,7 @@ def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
     yield from _schedules(300 if quick else 2000)
     yield _round_of_many(quick=quick)
     yield from asyncio.run(_small(quick=quick))
+    yield from idle.measure(quick=quick)
     yield from asyncio.run(_fleet(quick=quick))
     if not quick:
         yield from workers.measure()

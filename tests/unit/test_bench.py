@@ -48,7 +48,7 @@ def test_the_simulator_is_measured(tmp_path: Path) -> None:
 
 def test_durable_jobs_are_measured(tmp_path: Path) -> None:
     _, rows = quick(tmp_path, "jobs")
-    assert {row["unit"] for row in rows} == {"x", "ms", "%"}
+    assert {row["unit"] for row in rows} == {"x", "ms", "%", "MiB"}
 
 
 def test_an_unknown_subject_is_refused() -> None:
