@@ -12,6 +12,7 @@ from pathlib import Path
 
 from comfyops.backends.backend import Backend
 from comfyops.backends.events import Output
+from comfyops.jobs import output_names
 from comfyops.support.files import safe_path, storage_error
 
 _AT_ONCE = 4
@@ -28,7 +29,8 @@ class SavedOutput:
 
 
 async def save(backend: Backend, outputs: Sequence[Output], folder: Path) -> tuple[SavedOutput, ...]:
-    """Fetch every output into the folder, subfolders kept; texts become `node-ID.txt`.
+    """Fetch every output into the folder, subfolders kept but for those that a gateway names after its jobs; texts
+    become `node-ID.txt`.
 
     A file that is there already with other content is left alone: the new one gets a number. Every name is checked
     before the first file is fetched. Raises UnsafeNameError, OutputGoneError and other BackendErrors, StorageError.
@@ -51,7 +53,9 @@ async def save(backend: Backend, outputs: Sequence[Output], folder: Path) -> tup
 def _target(folder: Path, output: Output) -> Path:
     if not output.filename:
         return safe_path(folder, f"node-{output.node.replace(':', '-')}.txt")
-    return safe_path(folder, *filter(None, (output.subfolder, output.filename)))
+    named_after_job = output_names.parse(output.subfolder)
+    subfolder = named_after_job[1] if named_after_job is not None else output.subfolder
+    return safe_path(folder, *filter(None, (subfolder, output.filename)))
 
 
 def _place(fetched: Path, target: Path) -> tuple[Path, str]:

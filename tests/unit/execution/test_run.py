@@ -147,3 +147,18 @@ async def test_an_output_that_is_gone_leaves_no_part_of_a_file(tmp_path):
     with pytest.raises(OutputGoneError):
         await outputs.save(FakeBackend(), [picture("gone.png")], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("subfolder", "expected"),
+    [
+        ("jobs/2aca716d-14a3-4d24-986c-4767d7b50ca0", ""),
+        ("jobs/2aca716d-14a3-4d24-986c-4767d7b50ca0/x", "x"),
+        ("jobs/x",) * 2,
+    ],
+)
+async def test_the_folder_that_a_gateway_names_after_a_job_is_left_out(tmp_path, subfolder, expected):
+    backend = FakeBackend()
+    backend.files["output", f"{subfolder}/a.png"] = b"one"
+    saved = await outputs.save(backend, [picture("a.png", subfolder)], tmp_path)
+    assert saved[0].path == tmp_path / expected / "a.png"

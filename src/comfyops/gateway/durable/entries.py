@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from comfyops.gateway.durable import names
+from comfyops.jobs import output_names
 from comfyops.jobs.job import Job, JobOutput, JobState
 from comfyops.jobs.told import Told
 from comfyops.simulator.jobs import finished_job, queued_job
@@ -51,7 +51,7 @@ def _output_nodes(graph: Mapping[str, Any], types: NodeTypes | None) -> tuple[st
 
 def file_item(output: JobOutput) -> dict[str, Any]:
     """A file as clients are told of it, to be asked for at /view."""
-    subfolder = names.shown(output.job, output.subfolder)
+    subfolder = output_names.shown(output.job, output.subfolder)
     return {"filename": output.filename, "subfolder": subfolder, "type": output.folder_type}
 
 

@@ -10,11 +10,11 @@ from comfyops.auth.principal import Principal
 from comfyops.errors import ComfyOpsError, DuplicateKeyError, QueueError, QueueFullError, StorageError, UsageError
 from comfyops.gateway import prompts
 from comfyops.gateway.admission import Admission
-from comfyops.gateway.durable import names
 from comfyops.gateway.durable.sockets import DurableSockets
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.prompts import Request
 from comfyops.gateway.refusal import RefusedError
+from comfyops.jobs import output_names
 from comfyops.jobs.job import Accepted, Submission
 from comfyops.jobs.queue import Queue
 
@@ -72,7 +72,7 @@ class DurableSubmitting:
 
     async def _with_outputs(self, graph: dict[str, Any], owner: str) -> dict[str, Any]:
         """The graph with references in place of names of this owner's outputs."""
-        found = names.outputs_named(graph)
+        found = output_names.outputs_named(graph)
         if not found:
             return graph
         outputs = await self._queue.outputs_of(list({job for job, _, _ in found.values()}))

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, quote
 from PIL import Image
 
 from comfyops.errors import MissingFileError, UnknownJobError
-from comfyops.gateway.durable import names
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.refusal import RefusedError
+from comfyops.jobs import output_names
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.taking_inputs import SUBFOLDER
 from comfyops.jobs.thumbnails import MOST_PIXELS
@@ -67,7 +67,7 @@ class Viewing:
 
     async def find(self, place: Place, owner: str, *, everybody: bool = False) -> Found | None:
         """The file of a place, None where there is none that this owner may see."""
-        made = names.parse(place.subfolder)
+        made = output_names.parse(place.subfolder)
         try:
             if made is not None:
                 return await self._output(made[0], made[1], place, None if everybody else owner)
