@@ -28,7 +28,7 @@ def quick(tmp_path: Path, *subjects: str) -> tuple[str, list[dict[str, object]]]
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
     )
     assert done.returncode in (0, 1), done.stderr  # 1: a goal was missed, as on a busy machine
     return done.stdout, json.loads(file.read_text())["rows"]
