@@ -46,6 +46,7 @@ def test_the_simulator_is_measured(tmp_path: Path) -> None:
     assert {row["unit"] for row in rows} == {"1/s", "ms"}
 
 
+@pytest.mark.timeout(240)
 def test_durable_jobs_are_measured(tmp_path: Path) -> None:
     _, rows = quick(tmp_path, "jobs")
     assert {row["unit"] for row in rows} == {"x", "ms", "%", "MiB"}
