@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from comfyops.cli.options import settings, wait_for
-from comfyops.errors import UnsupportedError
+from comfyops.errors import NotComfyUIError, UnsupportedError
 
 if TYPE_CHECKING:
     from comfyops.client import Client
@@ -45,7 +45,7 @@ async def gateway_or_none(chosen: Settings) -> AsyncIterator[Client | None]:
             if chosen.api_prefix.strip("/"):  # a gateway has none
                 raise UnsupportedError("There is a prefix.")
             await client.health(patiently=False)
-        except UnsupportedError:
+        except (UnsupportedError, NotComfyUIError):  # the plain server's own client says what is wrong with it
             yield None
             return
         yield client

@@ -18,7 +18,7 @@ from comfyops.client.handles import BatchHandle, JobHandle
 from comfyops.client.http import GatewayHttp
 from comfyops.client.operators import Operators
 from comfyops.client.uploading import upload
-from comfyops.client.values import Batch, Health, Job, JobPage, Upload, pick
+from comfyops.client.values import Batch, Health, Job, JobPage, Upload, items, pick
 from comfyops.client.workflows import Preparer, Values, Workflow
 from comfyops.errors import UsageError
 
@@ -103,7 +103,8 @@ class Client:
         """
         graph = await self.graph(workflow, inputs)
         data, replayed = await self._accept("/api/v2/jobs", _body(graph, options), idempotency_key)
-        return JobHandle(self._http, data["id"], Job.of(data), replayed=replayed)
+        job = Job.of(data)
+        return JobHandle(self._http, job.id, job, replayed=replayed)
 
     async def batch(
         self,
@@ -154,7 +155,7 @@ class Client:
         params |= {f"metadata[{key}]": value for key, value in (labels or {}).items()}
         params |= {"everybody": "true"} if everybody else {}
         found = await self._http.ask("GET", "/api/v2/jobs", params=params)
-        return JobPage(tuple(map(Job.of, found["jobs"])), found.get("next_cursor"))
+        return JobPage(tuple(map(Job.of, items(found, "jobs"))), found.get("next_cursor"))
 
     async def jobs(self, limit: int | None = None, **which: Any) -> AsyncIterator[Job]:
         """One's jobs, newest first, `limit` at most; `which` is as `page` takes it."""
@@ -179,13 +180,13 @@ class Client:
         mime = mimetypes.guess_type(kept)[0] or "application/octet-stream"
         return await upload(self._http, file if isinstance(file, bytes) else Path(file), kept, mime)
 
-    async def _accept(self, route: str, body: dict[str, Any], key: str | None) -> tuple[dict[str, Any], bool]:
+    async def _accept(self, route: str, body: dict[str, Any], key: str | None) -> tuple[Any, bool]:
         """The answer to a request that is accepted once, and whether it is that to an earlier one."""
         headers = {"Idempotency-Key": key or str(uuid4())}
 
-        async def once() -> tuple[dict[str, Any], bool]:
+        async def once() -> tuple[Any, bool]:
             async with self._http.request("POST", route, json=body, headers=headers) as response:
-                return dict(await response.json()), "Idempotency-Replayed" in response.headers
+                return await response.json(content_type=None), "Idempotency-Replayed" in response.headers
 
         found, replayed = await self._http.insisting(once)
         return found, replayed and key is not None

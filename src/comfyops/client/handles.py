@@ -12,7 +12,7 @@ from comfyops.client import saving
 from comfyops.client.events import Follower
 from comfyops.client.http import GatewayHttp
 from comfyops.client.saving import SavedFile
-from comfyops.client.values import Batch, Event, Explanation, Job, JobOutput, LogEntry, pick
+from comfyops.client.values import Batch, Event, Explanation, Job, JobOutput, LogEntry, WorkflowAnswer, items, pick
 from comfyops.errors import RunFailedError, RunInterruptedError, WaitTimeoutError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between looks at a batch
@@ -80,11 +80,11 @@ class JobHandle:
     async def log(self) -> tuple[LogEntry, ...]:
         """What happened to it so far."""
         found = await self._http.ask("GET", f"{self._route}/log")
-        return tuple(pick(LogEntry, entry) for entry in found["entries"])
+        return tuple(pick(LogEntry, entry) for entry in items(found, "entries"))
 
     async def workflow(self) -> dict[str, Any]:
         """Its graph, in API format."""
-        return dict((await self._http.ask("GET", f"{self._route}/workflow"))["workflow"])
+        return pick(WorkflowAnswer, await self._http.ask("GET", f"{self._route}/workflow")).workflow
 
     async def outputs(self) -> tuple[JobOutput, ...]:
         """What it has made so far."""

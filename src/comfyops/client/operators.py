@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from comfyops.client.http import GatewayHttp
-from comfyops.client.values import pick
+from comfyops.client.values import items, pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Operators:
 
     async def backends(self) -> tuple[FleetBackend, ...]:
         """Every backend, by name."""
-        return tuple(pick(FleetBackend, row) for row in (await self._get("fleet"))["backends"])
+        return tuple(pick(FleetBackend, row) for row in items(await self._get("fleet"), "backends"))
 
     async def add_backend(self, url: str, *, name: str = "", token: str = "", tags: Sequence[str] = ()) -> FleetBackend:
         """Add a backend; the same address and name again changes token and labels."""
@@ -145,7 +145,7 @@ class Operators:
 
     async def quotas(self) -> tuple[OwnerQuota, ...]:
         """Every quota that was set."""
-        return tuple(pick(OwnerQuota, item) for item in (await self._get("quotas"))["quotas"])
+        return tuple(pick(OwnerQuota, item) for item in items(await self._get("quotas"), "quotas"))
 
     async def set_quota(self, quota: OwnerQuota) -> OwnerQuota:
         """Set the quota of its owner."""
@@ -158,7 +158,7 @@ class Operators:
 
     async def schedules(self) -> tuple[PlannedJobs, ...]:
         """Every schedule, by name."""
-        return tuple(pick(PlannedJobs, item) for item in (await self._get("schedules"))["schedules"])
+        return tuple(pick(PlannedJobs, item) for item in items(await self._get("schedules"), "schedules"))
 
     async def add_schedule(
         self, name: str, cron: str, job: Mapping[str, Any], *, timezone: str = "UTC", misfire: str = "once"
@@ -181,7 +181,7 @@ class Operators:
         """What was told of jobs that ended, newest first."""
         wanted = {"job": job, "state": state, "limit": str(limit)}
         params = {name: value for name, value in wanted.items() if value is not None}
-        return tuple(pick(WebhookMessage, item) for item in (await self._get("webhooks", params))["messages"])
+        return tuple(pick(WebhookMessage, item) for item in items(await self._get("webhooks", params), "messages"))
 
     async def replay_webhook(self, message: str) -> WebhookMessage:
         """Send a message once more. Raises UnknownJobError."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
+
+from comfyops.errors import NotComfyUIError
 
 T = TypeVar("T")
 
@@ -84,7 +87,8 @@ class Job:
     @classmethod
     def of(cls, data: Data) -> Job:
         """A job, whole or of a list."""
-        outputs = tuple(pick(JobOutput, item) for item in data.get("outputs") or ())
+        listed = {"outputs": [], **data} if isinstance(data, Mapping) else data
+        outputs = _all(JobOutput, listed, "outputs")
         progress, error = data.get("progress"), data.get("error")
         own = {
             "outputs": outputs,
@@ -117,7 +121,7 @@ class Batch:
     @classmethod
     def of(cls, data: Data) -> Batch:
         """A batch."""
-        return pick(cls, {**data, "job_ids": tuple(data["job_ids"])})
+        return pick(cls, {**data, "job_ids": tuple(items(data, "job_ids"))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +161,9 @@ class Explanation:
     def of(cls, data: Data) -> Explanation:
         """An explanation."""
         own = {
-            "waits_for": tuple(data["waits_for"]),
-            "attempts": _all(Run, data["attempts"]),
-            "decisions": _all(Decision, data["decisions"]),
+            "waits_for": tuple(items(data, "waits_for")),
+            "attempts": _all(Run, data, "attempts"),
+            "decisions": _all(Decision, data, "decisions"),
         }
         return pick(cls, {**data, **own})
 
@@ -206,6 +210,13 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowAnswer:
+    """The graph of a job, in API format."""
+
+    workflow: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Whether a gateway takes jobs and carries them out."""
 
@@ -215,10 +226,27 @@ class Health:
     paused: bool
 
 
-def pick(kind: type[T], data: Data) -> T:
-    """The dataclass with what the JSON has of its fields; what it does not know is left out."""
-    return kind(**{item.name: data[item.name] for item in fields(kind) if item.name in data})  # type: ignore[arg-type]
+def pick(kind: type[T], data: Any) -> T:
+    """The dataclass with what the JSON has of its fields; what it does not know is left out.
+
+    Raises NotComfyUIError where fields are missing: no gateway answers so.
+    """
+    if isinstance(data, Mapping):
+        with suppress(TypeError):
+            return kind(**{item.name: data[item.name] for item in fields(kind) if item.name in data})  # type: ignore[arg-type]
+    raise NotComfyUIError(f"The answer is no {kind.__name__} as a gateway gives it.", hint=_HINT)
 
 
-def _all(kind: type[T], items: Iterable[Data]) -> tuple[T, ...]:
-    return tuple(pick(kind, item) for item in items)
+def items(data: Any, name: str) -> list[Any]:
+    """The list of this name. Raises NotComfyUIError."""
+    found = data.get(name) if isinstance(data, Mapping) else None
+    if not isinstance(found, list):
+        raise NotComfyUIError(f"The answer has no {name} as a gateway gives them.", hint=_HINT)
+    return found
+
+
+_HINT = "Check the address, and that client and gateway are of the same release."
+
+
+def _all(kind: type[T], data: Any, name: str) -> tuple[T, ...]:
+    return tuple(pick(kind, item) for item in items(data, name))

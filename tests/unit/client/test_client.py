@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import test_utils, web
 
 import comfyops
 from comfyops.client import Blocking, Client
 from comfyops.client.handles import raise_unless_succeeded
 from comfyops.client.hashing import file_hash
 from comfyops.errors import (
+    BackendError,
     DuplicateKeyError,
     JobStateError,
     NoBackendError,
@@ -241,6 +243,23 @@ async def test_a_plain_server_is_said_to_be_none_that_keeps_jobs() -> None:
     async with Simulator(SimulatorSettings(port=0)) as simulator, Client(simulator.url) as client:
         with pytest.raises(UnsupportedError, match="no ComfyOps gateway"):
             await client.health()
+
+
+@pytest.mark.parametrize(
+    "answer", ["[]", "{}", '{"id": 1}', '{"jobs": [1]}', '{"jobs": {}}', "null", "nonsense", "", "[[["]
+)
+async def test_answers_that_no_gateway_gives_are_errors_of_ours(answer: str) -> None:
+    async def always(request: web.Request) -> web.Response:
+        return web.Response(text=answer, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", always)
+    async with test_utils.TestServer(app) as server, Client(str(server.make_url("/")), patience=0) as client:
+        job = client.job("11111111-2222-4333-8444-555555555555")
+        asked = (client.submit(picture()), client.page(), job.look(), job.explain(), job.log(), client.health())
+        for work in (*asked, client.operators.backends(), client.operators.stats(), client.upload(b"x", name="x")):
+            with pytest.raises(BackendError):
+                await work
 
 
 async def test_programs_without_a_loop_have_one_doorway(tmp_path: Path) -> None:
