@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from comfyops.testing import graphs
+from comfyops.workflows.graph import GraphBuilder
 from tests.acceptance.clients import programs
 from tests.acceptance.conftest import write
 from tests.acceptance.processes import SECONDS, Server
@@ -51,6 +52,30 @@ for node in json.loads(ask(f"history/{job}"))[job]["outputs"].values():
     for image in node["images"]:
         picture = ask(f"view?filename={image['filename']}&subfolder={image['subfolder']}&type={image['type']}")
         print(picture[:8].hex())
+"""
+PICTURES = """
+import json, sys, urllib.request, uuid
+import websocket
+
+address, secret = sys.argv[1:3]
+client = str(uuid.uuid4())
+socket = websocket.WebSocket()
+socket.connect(f"ws://{address}/ws?clientId={client}", header=["Authorization: Bearer " + secret])
+body = json.dumps({"prompt": json.load(open(sys.argv[3])), "client_id": client}).encode()
+request = urllib.request.Request(f"http://{address}/prompt", data=body, headers={"Authorization": "Bearer " + secret})
+job = json.loads(urllib.request.urlopen(request).read())["prompt_id"]
+node, pictures = "", {}
+while True:
+    message = socket.recv()
+    if isinstance(message, str):
+        message = json.loads(message)
+        if message["type"] == "executing" and message["data"]["prompt_id"] == job:
+            node = message["data"]["node"]
+            if node is None:
+                break
+    else:
+        pictures.setdefault(node, []).append(message[8:])
+print(json.dumps({node: [picture[:8].hex() for picture in found] for node, found in pictures.items()}))
 """
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -90,6 +115,13 @@ def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield House(data["url"], data["opened"], token(folder / "home", "client"), folder)
 
 
+@pytest.fixture(scope="module")
+def slow_house(slow_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("slow-clients")
+    with gateway(folder / "home", "--backend", slow_server.url) as (data, _):
+        yield House(data["url"], "", token(folder / "home", "client"), folder)
+
+
 def envelope(done: subprocess.CompletedProcess[bytes]) -> Any:
     """What comfy-cli says went well."""
     found = json.loads(done.stdout.splitlines()[-1])
@@ -127,6 +159,25 @@ def test_a_script_with_a_websocket_gets_its_picture(house: House, programs: Path
     assert done.stdout.split() == [PNG.hex().encode()], done.stderr.decode()
     refused = house.run(programs / "python", "-c", SCRIPT, house.address, "wrong", how, house.workflow())
     assert refused.returncode != 0 and b"401" in refused.stderr
+
+
+def test_a_script_takes_pictures_from_the_websocket(house: House, programs: Path) -> None:
+    build = GraphBuilder()
+    image = build.add("EmptyImage", width=16, height=16, batch_size=2, color=graphs.any_color())
+    build.add("SaveImageWebsocket", images=image[0])
+    path = write(house.folder / "socket.json", build.build())
+    done = house.run(programs / "python", "-c", PICTURES, house.address, house.token, path)
+    assert done.returncode == 0 and json.loads(done.stdout) == {"2": [PNG.hex()] * 2}, done.stderr.decode()
+
+
+def test_comfy_cli_lists_and_cancels_jobs(slow_house: House, programs: Path) -> None:
+    cloud = {"COMFY_CLOUD_BASE_URL": slow_house.url, "COMFY_CLOUD_AUTH_TOKEN": slow_house.token}
+    comfy = (programs / "comfy", "--skip-prompt", "--json", "--where", "cloud")
+    sent = envelope(slow_house.run(*comfy, "run", "--workflow", slow_house.workflow(), **cloud))
+    job = sent["prompt_id"]
+    assert job in json.dumps(envelope(slow_house.run(*comfy, "jobs", "ls", **cloud)))
+    envelope(slow_house.run(*comfy, "jobs", "cancel", job, **cloud))
+    assert envelope(slow_house.run(*comfy, "jobs", "status", job, **cloud))["status"] in ("cancelled", "in_progress")
 
 
 @pytest.mark.parametrize("how", ["bearer", "basic", "query", "nothing"])

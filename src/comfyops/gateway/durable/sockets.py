@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from comfyops.errors import QueueError
+from comfyops.errors import QueueError, StorageError
 from comfyops.gateway.durable.reading import DurableReading
 from comfyops.gateway.durable.socket import DurableSocket
 from comfyops.gateway.exchange import Receive, Send
@@ -37,6 +37,7 @@ class DurableSockets:
         self._limits = limits
         self._open: dict[str, set[DurableSocket]] = {}  # by owner
         self._watching: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     async def serve(
         self,
@@ -78,14 +79,23 @@ class DurableSockets:
         return sum(len(same) for same in self._open.values())
 
     async def _watch(self) -> None:
-        with self._queue.hub.watch(EVERY_JOB) as channel:
-            while True:
-                self._news(await channel.get())
-                await asyncio.sleep(_GATHER)
-                while not channel.empty():
-                    self._news(channel.get_nowait())
-                for owner in tuple(self._open):
-                    await self._tell_remaining(owner)
+        """Have jobs followed as soon as they begin: what they tell in passing is not told again."""
+        telling = asyncio.create_task(self._tell(), name="comfyops-sockets-status")
+        try:
+            with self._queue.hub.watch(EVERY_JOB) as channel:
+                while True:
+                    self._news(await channel.get())
+                    self._changed.set()
+        finally:
+            telling.cancel()
+
+    async def _tell(self) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(_GATHER)
+            self._changed.clear()
+            for owner in tuple(self._open):
+                await self._tell_remaining(owner)
 
     def _news(self, event: JobEvent | None) -> None:
         if event is None or event.data.get("state") == JobState.WAITING:
@@ -95,7 +105,7 @@ class DurableSockets:
                 socket.begins(event.job)
 
     async def _tell_remaining(self, owner: str) -> None:
-        with contextlib.suppress(QueueError):
+        with contextlib.suppress(QueueError, StorageError):
             remaining = await self._reading.remaining(owner)
             for socket in self._open.get(owner, ()):
                 socket.remaining(remaining)
