@@ -104,12 +104,16 @@ class ComfyUI:
         run_id: str | None = None,
         front: bool = False,
         extra_data: Mapping[str, Any] | None = None,
+        fresh: bool = False,
     ) -> Queued:
-        """See `Backend.submit`. `extra_data` is kept by the server beside the job; its `client_id` is this client's."""
+        """See `Backend.submit`. `extra_data` is kept by the server beside the job; its `client_id` is this client's.
+
+        `fresh` = the caller is sure that this id was never sent, so that the server need not be asked.
+        """
         if run_id is None:
             return await self._send(graph, str(uuid4()), front, extra_data)
         async with self._submitter.one_at_a_time(checked_run_id(run_id)):
-            found = await self._submitter.find(run_id)
+            found = None if fresh else await self._submitter.find(run_id)
             return found or await self._send(graph, run_id, front, extra_data)
 
     async def watch(self, run_id: str) -> AsyncIterator[Event]:

@@ -26,11 +26,12 @@ def backend_after(tx: Tx, job: Job, end: endings.End) -> None:
     kind, code = end["kind"], end.get("error", {}).get("code", "")
     backend = job.backend or ""
     if kind == "done":
-        _note_time(tx, job, end)
-        if job.model_set and not _was_loaded(tx, job):
-            _set(tx, backend, loaded=job.model_set, loaded_since=job.bound_at or tx.now)
-        _set(tx, backend, failures=0, last_seen=tx.now)
-        _blame(tx, job)
+        loaded = tx.execute(select(_b.loaded).where(_b.id == backend)).scalar() == job.model_set
+        _note_time(tx, job, end, loaded=loaded)
+        now = {} if loaded or not job.model_set else {"loaded": job.model_set, "loaded_since": job.bound_at or tx.now}
+        _set(tx, backend, failures=0, last_seen=tx.now, **now)
+        if job.attempt > 1:
+            _blame(tx, job)
     elif code == "backend_stalled":
         _state(tx, backend, BackendState.QUARANTINED, "It takes jobs and does not run them.")
     elif code == "backend_unreachable":
@@ -71,20 +72,15 @@ def _state(tx: Tx, backend: str, state: BackendState, reason: str) -> None:
     tx.wakes.add(hub.PROBE)
 
 
-def _note_time(tx: Tx, job: Job, end: endings.End) -> None:
+def _note_time(tx: Tx, job: Job, end: endings.End, *, loaded: bool) -> None:
     """Have the job's run time count in what later placements expect."""
     started, finished = end.get("started_at"), end.get("finished_at")
     if end.get("cached") or started is None or finished is None or finished < started:
         return
     seconds = finished - started
-    column = "warm" if _was_loaded(tx, job) else "cold"
+    column = "warm" if loaded else "cold"
     known = tx.execute(select(_t.warm, _t.cold, _t.runs).where(_t.needs_key == job.needs_key)).one_or_none()
     before = getattr(known, column) if known else 0.0
     mean = seconds if before == 0.0 else before + _WEIGHT * (seconds - before)
     new = {"needs_key": job.needs_key, "warm": 0.0, "cold": 0.0, "runs": 1, column: mean}
     tx.execute(upsert(tx, schema.timings, new, ["needs_key"], {column: mean, "runs": _t.runs + 1}))
-
-
-def _was_loaded(tx: Tx, job: Job) -> bool:
-    loaded = tx.execute(select(_b.loaded).where(_b.id == job.backend)).scalar()
-    return bool(loaded == job.model_set)

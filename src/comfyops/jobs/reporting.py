@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -22,18 +22,22 @@ from comfyops.backends.events import (
 from comfyops.backends.events import Progress as Step
 from comfyops.errors import QueueError, StorageError
 from comfyops.jobs import schema, transitions
+from comfyops.jobs.hub import rest
 from comfyops.jobs.job import Job, JobEvent, Progress
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.rows import dump
 from comfyops.jobs.store import Tx
 
 _EVERY = 1.0  # seconds between two writes of a job's progress
+_LINGER = 0.03  # seconds for what else happens in that moment, to be written together
 
 _j = schema.jobs.c
 
 
 class Reporter:
-    """Takes the events of one run. What cannot be written is only missing from the record: the run goes on."""
+    """Takes the events of one run, in order. What is to last is written a moment later, several at once; what passes
+    waits for what happened before it. What cannot be written is only missing from the record: the run goes on.
+    """
 
     def __init__(self, queue: Queue, job: Job) -> None:
         self._queue = queue
@@ -41,55 +45,100 @@ class Reporter:
         self._progress = Progress(nodes=len(job.graph or {}))
         self._done: set[str] = set()
         self._written = 0.0
+        self._due = False  # the progress is to be written
+        self._waiting: list[JobEvent] = []  # what is to last has the number 1
+        self._writing: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
 
-    async def take(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
         """Pass an event on."""
         if isinstance(event, Started):
-            await self._last("started", {})
+            self._last("started", {})
         elif isinstance(event, Cached):
             self._done.update(event.nodes)
-            await self._last("cached", {"nodes": list(event.nodes)})
+            self._last("cached", {"nodes": list(event.nodes)})
         elif isinstance(event, NodeFinished):
-            await self._last("outputs", {"node": event.node, "count": len(event.outputs)})
+            self._last("outputs", {"node": event.node, "count": len(event.outputs)})
         elif isinstance(event, NodeText):
-            await self._last("text", {"node": event.node, "text": event.text[:4000]})
+            self._last("text", {"node": event.node, "text": event.text[:4000]})
         elif isinstance(event, Preview):
             self._pass("preview", {"node": event.node, "mime_type": event.mime_type}, event.data)
         elif isinstance(event, NodeStarted):
-            await self._at_node(event.node)
+            self._at_node(event.node)
         elif isinstance(event, Step):
             there = replace(self._progress, node=event.node, value=event.value, maximum=event.maximum)
             data = {"node": event.node, "value": event.value, "maximum": event.maximum}
-            await self._move(there, "progress", data)
+            self._move(there, "progress", data)
 
-    async def _at_node(self, node: str) -> None:
+    async def stop(self) -> list[JobEvent]:
+        """End; gives what was not written and told yet, for who writes next."""
+        self._stopped.set()
+        if self._writing is not None:
+            await self._writing
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _at_node(self, node: str) -> None:
         if self._progress.node:
             self._done.add(self._progress.node)
         there = replace(self._progress, node=node, value=0, maximum=0, nodes_done=len(self._done))
-        await self._move(there, "node", {"node": node, "nodes_done": there.nodes_done, "nodes": there.nodes})
+        self._move(there, "node", {"node": node, "nodes_done": there.nodes_done, "nodes": there.nodes})
 
-    async def _move(self, progress: Progress, kind: str, data: Mapping[str, Any]) -> None:
+    def _move(self, progress: Progress, kind: str, data: Mapping[str, Any]) -> None:
         self._progress = progress
+        if time.monotonic() - self._written >= _EVERY:
+            self._due = True
+            self._write_soon()
         self._pass(kind, data)
-        now = time.monotonic()
-        if now - self._written >= _EVERY:
-            self._written = now
-            text = dump(asdict(progress))
-            await self._write(lambda tx: _set_progress(tx, self._job, text))
 
-    async def _last(self, kind: str, data: Mapping[str, Any]) -> None:
-        mine = (_j.attempt == self._job.attempt, _j.epoch == self._job.epoch)
-        await self._write(lambda tx: transitions.tell(tx, self._job.id, kind, data, *mine))
+    def _last(self, kind: str, data: Mapping[str, Any]) -> None:
+        self._waiting.append(JobEvent(self._job.id, 1, kind, self._queue.store.clock(), data))
+        self._write_soon()
 
     def _pass(self, kind: str, data: Mapping[str, Any], blob: bytes = b"") -> None:
-        self._queue.hub.put(JobEvent(self._job.id, 0, kind, self._queue.store.clock(), data, blob))
+        event = JobEvent(self._job.id, 0, kind, self._queue.store.clock(), data, blob)
+        if self._writing is None:
+            self._queue.hub.put(event)
+        else:
+            self._waiting.append(event)
 
-    async def _write(self, what: Any) -> None:
-        with contextlib.suppress(QueueError, StorageError):
-            await self._queue.store.write(what)
+    def _tell(self, events: Sequence[JobEvent]) -> None:
+        """Tell only what passes."""
+        for event in events:
+            if not event.seq:
+                self._queue.hub.put(event)
+
+    def _write_soon(self) -> None:
+        if self._writing is None and not self._stopped.is_set():
+            self._writing = asyncio.create_task(self._write(), name=f"report-{self._job.id}")
+
+    async def _write(self) -> None:
+        """Write what waits, until nothing does or the run ended."""
+        while self._due or any(event.seq for event in self._waiting):
+            await rest(self._stopped, _LINGER)
+            if self._stopped.is_set():
+                return
+            events, self._waiting = self._waiting, []
+            await self._send(events, self._progress if self._due else None)
+        self._tell(self._waiting)
+        self._waiting, self._writing = [], None
+
+    async def _send(self, events: Sequence[JobEvent], progress: Progress | None) -> None:
+        if progress is not None:
+            self._due, self._written = False, time.monotonic()
+        try:
+            await self._queue.store.write(lambda tx: _put(tx, self._job, events, progress))
+        except (QueueError, StorageError):
+            self._tell(events)
 
 
-def _set_progress(tx: Tx, job: Job, text: str) -> None:
-    mine = (_j.id == job.id, _j.attempt == job.attempt, _j.epoch == job.epoch)
-    if tx.execute(update(schema.jobs).where(*mine).values(progress=text)).rowcount:
-        tx.looks.add(job.id)
+def _put(tx: Tx, job: Job, events: Sequence[JobEvent], progress: Progress | None) -> None:
+    mine = (_j.attempt == job.attempt, _j.epoch == job.epoch)
+    if any(event.seq for event in events):
+        transitions.tell(tx, job.id, events, *mine)
+    else:
+        tx.events.extend(events)
+    if progress is not None:
+        text = dump(asdict(progress))
+        if tx.execute(update(schema.jobs).where(_j.id == job.id, *mine).values(progress=text)).rowcount:
+            tx.looks.add(job.id)

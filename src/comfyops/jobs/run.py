@@ -27,7 +27,7 @@ from comfyops.jobs import endings, hub, steps, taking_inputs
 from comfyops.jobs.clients import Clients
 from comfyops.jobs.collecting import Collector, Made
 from comfyops.jobs.engine import Steps
-from comfyops.jobs.job import Job
+from comfyops.jobs.job import Job, JobEvent
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.reporting import Reporter
 from comfyops.workflows import api_format
@@ -50,6 +50,7 @@ class Runner:
         self._clients = clients
         self._collector = Collector(queue.files, queue.thumbnails)
         self._bound: dict[str, Job] = {}
+        self._told: dict[str, list[JobEvent]] = {}  # what runs told last, to be written with what follows
         self.active: dict[str, asyncio.Event] = {}  # of each job that is carried out here: set to have it stopped
 
     def expect(self, job: Job) -> None:
@@ -69,6 +70,7 @@ class Runner:
 
     async def carry_out(self, job_id: str, attempt: int, durable: Steps) -> None:
         """The run of the engine."""
+        fresh = job_id in self._bound
         job = await self._claim(job_id, attempt)
         if job is None:
             return
@@ -76,7 +78,7 @@ class Runner:
         if job.cancel_requested:
             stop.set()
         try:
-            end = await durable.do("run", lambda: self._run(job, stop))
+            end = await durable.do("run", lambda: self._run(job, stop, fresh))
             await self._end(job, end, stop)
         except Superseded:
             return
@@ -85,6 +87,7 @@ class Runner:
         finally:
             if self.active.get(job_id) is stop:
                 del self.active[job_id]
+                self._told.pop(job_id, None)
 
     async def give_up(self, job_id: str, attempt: int) -> None:
         """Have a job run again whose run ended in the engine without a word."""
@@ -93,8 +96,8 @@ class Runner:
             await self._conclude(job, endings.failed(InternalError("The run ended without a result.")))
 
     async def _conclude(self, job: Job, end: endings.End, made: Sequence[Made] = ()) -> bool:
-        store = self._queue.store
-        return bool(await persistently(lambda: store.write(lambda tx: steps.conclude(tx, job, end, made))))
+        store, told = self._queue.store, self._told.pop(job.id, [])
+        return bool(await persistently(lambda: store.write(lambda tx: steps.conclude(tx, job, end, made, told))))
 
     async def _claim(self, job_id: str, attempt: int) -> Job | None:
         job = self._bound.pop(job_id, None)
@@ -106,19 +109,19 @@ class Runner:
         )
         return claimed
 
-    async def _run(self, job: Job, stop: asyncio.Event) -> dict[str, Any]:
-        """Have the backend run it; how that ended, as a JSON value."""
+    async def _run(self, job: Job, stop: asyncio.Event, fresh: bool) -> dict[str, Any]:
+        """Have the backend run it; how that ended, as a JSON value. `fresh` = nobody can have sent it before."""
         assert job.backend is not None and job.prompt_id is not None
         try:
             client = await self._clients.get(job.backend)
-            if not await self._submit(job, client, stop):
+            if not await self._submit(job, client, stop, fresh):
                 return endings.cancelled()
             finished = await self._watch(job, client, stop)
             return endings.finished(finished, cancelled=stop.is_set())
         except ComfyOpsError as error:
             return endings.cancelled() if stop.is_set() else endings.failed(error)
 
-    async def _submit(self, job: Job, client: ComfyUI, stop: asyncio.Event) -> bool:
+    async def _submit(self, job: Job, client: ComfyUI, stop: asyncio.Event, fresh: bool) -> bool:
         """Give the job to the backend; False where it was cancelled before."""
         assert job.prompt_id is not None
         if stop.is_set():
@@ -127,7 +130,8 @@ class Runner:
             return False
         store = self._queue.store
         graph = await taking_inputs.put_in(job, client, store, self._queue.files)
-        await client.submit(api_format.parse(graph), run_id=job.prompt_id, extra_data=job.extra_data)
+        parsed = api_format.parse(graph)
+        await client.submit(parsed, run_id=job.prompt_id, extra_data=job.extra_data, fresh=fresh)
         if await persistently(lambda: store.write(lambda tx: steps.running(tx, job))) is False:
             raise Superseded
         return True
@@ -150,8 +154,11 @@ class Runner:
     async def _follow(self, job: Job, client: ComfyUI) -> Finished:
         reporter = Reporter(self._queue, job)
         end: Event | None = None
-        async for end in client.watch(job.prompt_id or ""):
-            await reporter.take(end)
+        try:
+            async for end in client.watch(job.prompt_id or ""):
+                reporter.take(end)
+        finally:
+            self._told[job.id] = await reporter.stop()
         assert isinstance(end, Finished)  # the contract of `watch`
         return end
 
@@ -160,7 +167,8 @@ class Runner:
         outputs = endings.outputs(end)
         store = self._queue.store
         if outputs or end["kind"] == "done":
-            if not await persistently(lambda: store.write(lambda tx: steps.storing(tx, job))):
+            told = self._told.pop(job.id, [])
+            if not await persistently(lambda: store.write(lambda tx: steps.storing(tx, job, told))):
                 raise Superseded
             try:
                 client = await self._clients.get(job.backend or "")

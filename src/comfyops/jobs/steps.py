@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
 from comfyops.jobs.asset_records import keep_asset, output_id
 from comfyops.jobs.collecting import Made
-from comfyops.jobs.job import ACTIVE, Job, JobState
+from comfyops.jobs.job import ACTIVE, Job, JobEvent, JobState
 from comfyops.jobs.retry import Past
 from comfyops.jobs.store import Tx
 
 _j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
+_ADD_ATTEMPT, _ADD_PLACEMENT = insert(schema.attempts), insert(schema.placements)
+_ADD_OUTPUTS = insert(schema.outputs)
 
 
 ELSEWHERE = 10.0
@@ -71,8 +73,8 @@ def bind(tx: Tx, head: dict[str, Any], backend: str, dispatcher: str, reason: st
     if moved is None:
         return None
     new = {"started_at": tx.now, "outcome": "", "reason": "", "signature": ""}
-    tx.execute(insert(schema.attempts).values(job=row.id, number=attempt, backend=backend, prompt_id=run, **new))
-    tx.execute(insert(schema.placements).values(job=row.id, at=tx.now, backend=backend, reason=reason))
+    tx.execute(_ADD_ATTEMPT, {"job": row.id, "number": attempt, "backend": backend, "prompt_id": run, **new})
+    tx.execute(_ADD_PLACEMENT, {"job": row.id, "at": tx.now, "backend": backend, "reason": reason})
     return rows.read_job(tx.connection, row.id)
 
 
@@ -80,9 +82,8 @@ def _first(tx: Tx, head: dict[str, Any], backend: str) -> Any:
     """The statement for the job of a group that goes first at a backend."""
     ready = [_j.state == JobState.WAITING, _j.blockers == 0, is_due(tx.now)]
     ready += [_j[name] == value for name, value in head.items()]
-    another = select(_b.id).where(_b.state == "up", _b.id != backend).limit(1)
-    if tx.execute(another).first() is not None:  # one that ended badly here goes elsewhere, if it can soon
-        ready.append(or_(_j.avoid != backend, _j.not_before <= tx.now - ELSEWHERE))
+    another = exists(select(_b.id).where(_b.state == "up", _b.id != backend))
+    ready.append(or_(_j.avoid != backend, _j.not_before <= tx.now - ELSEWHERE, ~another))  # elsewhere, if it can soon
     return select(_j.id, _j.attempt).where(*ready).order_by(_j.number).limit(1)
 
 
@@ -107,11 +108,14 @@ def running(tx: Tx, job: Job) -> bool:
     return moved is not None or _in(tx, job, JobState.RUNNING)
 
 
-def storing(tx: Tx, job: Job) -> bool:
-    """It ran; its outputs are fetched. False where another process has the job."""
+def storing(tx: Tx, job: Job, told: Sequence[JobEvent] = ()) -> bool:
+    """It ran, which told this last; its outputs are fetched. False where another process has the job."""
+    if transitions.move(tx, job.id, JobState.STORING, *_held(job), before=told) is not None:
+        return True
     if _in(tx, job, JobState.BOUND):  # it ended before anybody noted that it ran
         transitions.move(tx, job.id, JobState.RUNNING, *_held(job), started_at=tx.now)
-    return transitions.move(tx, job.id, JobState.STORING, *_held(job)) is not None or _in(tx, job, JobState.STORING)
+        return transitions.move(tx, job.id, JobState.STORING, *_held(job), before=told) is not None
+    return _in(tx, job, JobState.STORING)
 
 
 def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
@@ -122,19 +126,21 @@ def _in(tx: Tx, job: Job, state: JobState) -> bool:
     return tx.execute(select(_j.id).where(_j.id == job.id, _j.state == state, *_held(job))).first() is not None
 
 
-def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made]) -> bool:
-    """Write how an attempt ended, with what it made: the job is over, or waits to be run again.
+def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made], told: Sequence[JobEvent] = ()) -> bool:
+    """Write how an attempt ended, with what it made and told last: the job is over, or waits to be run again.
 
     False where another process has the job.
     """
-    held = tx.execute(select(schema.jobs).where(_j.id == job.id, *_held(job), _j.state.in_(ACTIVE))).one_or_none()
+    columns = (_j.state, _j.failures, _j.cancel_requested)
+    held = tx.execute(select(*columns).where(_j.id == job.id, *_held(job), _j.state.in_(ACTIVE))).one_or_none()
     if held is None:
         return False
     if made:
         _keep_outputs(tx, job, made)
+    count: dict[str, Any] = {"outputs_count": len(made)} if made else {}
     verdict = verdicts.decide(
         end,
-        _bad_ends(tx, job, held.failures),
+        _bad_ends(tx, job, held.failures) if held.failures else [],
         cancelled=held.cancel_requested is not None,
         backend=job.backend or "",
         began=held.state != JobState.BOUND,
@@ -152,9 +158,11 @@ def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made]) -> bool:
             not_before=tx.now + verdict.delay,
             failures=held.failures + 1,
             avoid=job.backend or "",
+            before=told,
+            **count,
         )
     else:
-        transitions.move(tx, job.id, verdict.to, *_held(job), error=verdict.error)
+        transitions.move(tx, job.id, verdict.to, *_held(job), error=verdict.error, before=told, **count)
     aftermath.backend_after(tx, job, end)
     return True
 
@@ -173,12 +181,16 @@ def _close_attempt(tx: Tx, job: Job, verdict: verdicts.Verdict) -> None:
 
 
 def _keep_outputs(tx: Tx, job: Job, made: Sequence[Made]) -> None:
-    tx.execute(delete(schema.outputs).where(schema.outputs.c.job == job.id))
+    if job.attempt > 1:
+        tx.execute(delete(schema.outputs).where(schema.outputs.c.job == job.id))
+    values = []
     for index, item in enumerate(made):
         output, kept = item.output, item.kept
         if kept is not None:
             keep_asset(tx, kept.hash, kept.sha256, kept.size, item.mime)
-        values = {
+        row = {
+            "job": job.id,
+            "index": index,
             "id": output_id(job.id, index),
             "node": output.node,
             "kind": output.kind.value,
@@ -190,5 +202,5 @@ def _keep_outputs(tx: Tx, job: Job, made: Sequence[Made]) -> None:
             "mime": item.mime,
             "text": output.text,
         }
-        tx.execute(insert(schema.outputs).values(job=job.id, index=index, **values))
-    tx.execute(update(schema.jobs).where(_j.id == job.id).values(outputs_count=len(made)))
+        values.append(row)
+    tx.execute(_ADD_OUTPUTS, values)

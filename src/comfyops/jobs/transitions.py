@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, insert, select, update
@@ -18,9 +19,6 @@ _FREE = {"backend": None, "runner": None}
 
 _ADD_EVENT = insert(schema.events)
 
-Told = tuple[str, Mapping[str, Any]]
-"""Type and data of an event."""
-
 
 def move(
     tx: Tx,
@@ -29,25 +27,24 @@ def move(
     *where: ColumnElement[bool],
     error: JobError | None = None,
     data: Mapping[str, Any] = NOTHING,
-    before: Sequence[Told] = (),
+    before: Sequence[JobEvent] = (),
     **values: Any,
 ) -> Row[Any] | None:
     """Bring a job into a state that may follow its own, where all of `where` holds; None where that is not so.
 
-    `values` are further columns to set, `data` goes with the event, `before` are events that happened before it. Gives
-    the row after the change.
+    `values` are further columns to set, `data` goes with the event, `before` are events that happened before it (see
+    `tell`). Gives the row after the change.
     """
     sources = [state for state, following in TRANSITIONS.items() if to in following]
     if to in OVER:
         values = {**_FREE, "finished_at": tx.now, **values}
     elif to is JobState.WAITING:
         values = {**_FREE, "finished_at": None, "prompt_id": None, "progress": None, **values}
+    values["error"] = dump(error.as_dict()) if error else None
     statement = (
         update(schema.jobs)
         .where(_j.id == job, _j.state.in_(sources), *where)
-        .values(
-            state=to, last_seq=_j.last_seq + len(before) + 1, error=dump(error.as_dict()) if error else None, **values
-        )
+        .values(state=to, last_seq=_j.last_seq + _lasting(before) + 1, **values)
         .returning(*schema.jobs.c)
     )
     row: Row[Any] | None = tx.execute(statement).one_or_none()
@@ -56,35 +53,43 @@ def move(
     told = {"state": to.value, "attempt": row.attempt, **({"backend": row.backend} if row.backend else {}), **data}
     if error is not None:
         told["error"] = error.as_dict()
-    _record_all(tx, job, row.last_seq, [*before, ("state", told)])
+    _record(tx, row.last_seq, [*before, JobEvent(job, 1, "state", tx.now, told)])
     _follow(tx, row, to)
     return row
 
 
-def tell(tx: Tx, job: str, told: Sequence[Told], *where: ColumnElement[bool]) -> bool:
-    """Add durable events to a job, in their order; False where `where` does not hold for it."""
-    statement = update(schema.jobs).where(_j.id == job, *where).values(last_seq=_j.last_seq + len(told))
+def tell(tx: Tx, job: str, told: Sequence[JobEvent], *where: ColumnElement[bool]) -> bool:
+    """Add events to a job, in their order; False where `where` does not hold for it.
+
+    Those with a number other than 0 are written, and get the next numbers.
+    """
+    count = _lasting(told)
+    statement = update(schema.jobs).where(_j.id == job, *where).values(last_seq=_j.last_seq + count)
     last = tx.execute(statement.returning(_j.last_seq)).scalar_one_or_none()
     if last is not None:
-        _record_all(tx, job, last, told)
+        _record(tx, last, told)
     return last is not None
 
 
 def begin(tx: Tx, job: str, data: Mapping[str, Any]) -> None:
     """The first event of a job that was just inserted with `last_seq` 1."""
-    _record(tx, job, 1, "state", {"state": JobState.WAITING.value, "attempt": 0, **data})
+    _record(tx, 1, [JobEvent(job, 1, "state", tx.now, {"state": JobState.WAITING.value, "attempt": 0, **data})])
     tx.wakes.add(hub.PLACE)
 
 
-def _record(tx: Tx, job: str, seq: int, kind: str, data: Mapping[str, Any]) -> None:
-    _record_all(tx, job, seq, [(kind, data)])
+def _lasting(told: Sequence[JobEvent]) -> int:
+    return sum(event.seq != 0 for event in told)
 
 
-def _record_all(tx: Tx, job: str, last: int, told: Sequence[Told]) -> None:
-    """Write events, the last of which has the number `last`."""
-    first = last - len(told) + 1
-    events = [JobEvent(job, seq, kind, tx.now, dict(data)) for seq, (kind, data) in enumerate(told, first)]
-    rows = [{"job": job, "seq": e.seq, "type": e.type, "data": dump(e.data), "at": e.at} for e in events]
+def _record(tx: Tx, last: int, told: Sequence[JobEvent]) -> None:
+    """Write the events that are to last, the last of them with the number `last`, and tell all."""
+    numbers = iter(range(last - _lasting(told) + 1, last + 1))
+    events = [replace(event, seq=next(numbers), at=tx.now) if event.seq else event for event in told]
+    rows = [
+        {"job": event.job, "seq": event.seq, "type": event.type, "data": dump(dict(event.data)), "at": event.at}
+        for event in events
+        if event.seq
+    ]
     tx.execute(_ADD_EVENT, rows if len(rows) > 1 else rows[0])
     tx.events.extend(events)
 
