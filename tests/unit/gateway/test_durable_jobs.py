@@ -299,3 +299,25 @@ async def test_viewers_look_and_submit_nothing(still: DurableHouse) -> None:
     body = {"prompt": api_format.dump(graphs.picture())}
     assert (await still.ask("POST", "/prompt", viewer, json=body))[0] == 403
     assert (await still.ask("GET", "/queue", viewer))[0] == 200
+
+
+async def test_lists_of_jobs_are_paged_sorted_and_found_by_workflow(home: DurableHouse) -> None:
+    ann = home.token("ann")
+    extra = [{"extra_pnginfo": {"workflow": {"id": name}}} for name in ("w-1", "w-2", "w-1")]
+    jobs = [await submit(home, ann, extra_data=data) for data in extra]
+    for job in jobs:
+        await finished(home, ann, job)
+
+    async def ids(query: str) -> tuple[list[str], dict[str, Any]]:
+        answer = (await home.ask("GET", f"/api/jobs?{query}", ann))[1]
+        return [item["id"] for item in answer["jobs"]], answer["pagination"]
+
+    assert (await ids("limit=2"))[0] == jobs[:0:-1]
+    page, place = await ids("limit=2&offset=2&sort_order=desc&status=completed,failed")
+    assert (page, place) == (jobs[:1], {"offset": 2, "limit": 2, "total": 3, "has_more": False})
+    assert (await ids("limit=1&sort_order=asc"))[1]["has_more"] is True
+    assert (await ids("sort_order=asc"))[0] == jobs
+    assert (await ids("workflow_id=w-1&sort_order=asc"))[0] == [jobs[0], jobs[2]]
+    assert set((await ids("sort_by=execution_duration"))[0]) == set(jobs)
+    assert (await ids("status=pending"))[0] == []
+    assert (await home.ask("GET", "/api/jobs?sort_by=x", ann))[0] == 400

@@ -79,12 +79,27 @@ class DurableReading:
         by, order = query.get("sort_by", ["created_at"])[0], query.get("sort_order", ["desc"])[0]
         if by not in ("created_at", "execution_duration") or order not in ("asc", "desc"):
             raise RefusedError(400, "invalid_query", "The jobs are not sorted like that.")
-        found = await self._whole(owner, _wanted_states(query), newest=True)
-        listed = sorted_jobs(list((await self._shown(found, entries.listed)).values()), by, order)
-        page = listed[offset : offset + limit] if limit else listed[offset:]
-        more = offset + len(page) < len(listed)
-        place = {"offset": offset, "limit": limit or None, "total": len(listed), "has_more": more}
+        states = _wanted_states(query)
+        if by == "created_at" and "workflow_id" not in query:
+            page, total = await self._page(owner, states, limit, offset, newest=order == "desc")
+        else:
+            found = await self._whole(owner, states, newest=True)
+            listed = list((await self._shown(found, entries.listed)).values())
+            wanted = query.get("workflow_id", [None])[0]
+            fitting = [item for item in listed if wanted is None or item.get("workflow_id") == wanted]
+            page, total = sorted_jobs(fitting, by, order)[offset:], len(fitting)
+            page = page[:limit] if limit else page
+        place = {"offset": offset, "limit": limit or None, "total": total, "has_more": offset + len(page) < total}
         await exchange.json(200, {"jobs": page, "pagination": place})
+
+    async def _page(
+        self, owner: str | None, states: tuple[JobState, ...], limit: int, offset: int, *, newest: bool
+    ) -> tuple[list[dict[str, Any]], int]:
+        """A page by time of creation, of which no more is read than it shows; and how many jobs there are."""
+        jobs = await self._whole(owner, states, limit=min(limit or _MOST, _MOST), offset=offset, newest=newest)
+        counts = await self._queue.stats(owner)
+        total = sum(count for state, count in counts.items() if not states or JobState(state) in states)
+        return list((await self._shown(jobs, entries.listed)).values()), total
 
     async def job(self, exchange: Exchange, owner: str | None) -> None:
         """GET /api/jobs/ID"""
