@@ -21,10 +21,17 @@ from tests.postgresql import PostgreSQL
 COUNT = 12
 
 
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A database server for these tests."""
+    with PostgreSQL.started() as server:
+        yield server
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(postgresql: PostgreSQL, tmp_path: Path) -> Iterator[World]:
     """A world on PostgreSQL."""
-    with PostgreSQL.started() as server, World(server.fresh(), tmp_path) as world:
+    with World(postgresql.fresh(), tmp_path) as world:
         yield world
 
 
