@@ -18,7 +18,7 @@ from uuid import uuid4
 from blake3 import blake3
 
 from comfyops.errors import MissingFileError
-from comfyops.support.files import storage_error
+from comfyops.support.files import storage_error, sync_folder
 
 _PIECE = 1024 * 1024
 _OLD = 24 * 3600.0  # seconds after which a file that is being written counts as left behind
@@ -56,7 +56,7 @@ class Files:
 
     async def keep(self, path: Path) -> Kept:
         """Take a written file over; `path` is gone then. Raises StorageError."""
-        return await asyncio.to_thread(self._keep, path)
+        return await asyncio.to_thread(self.take, path)
 
     async def copy(self, source: Path) -> Kept:
         """Keep a file that stays where it is. Raises StorageError."""
@@ -86,7 +86,8 @@ class Files:
             raise MissingFileError(f"{digest[:80]!r} is not the BLAKE3 of a file.", hash=digest)
         return self._folder / "objects" / digest[:2] / digest
 
-    def _keep(self, path: Path) -> Kept:
+    def take(self, path: Path) -> Kept:
+        """As `keep`, for threads. Raises StorageError."""
         try:
             kept = _hashed(path)
             target = self._place(kept.hash)
@@ -96,7 +97,7 @@ class Files:
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
-                _flush_folder(target.parent)
+                sync_folder(target.parent)
         except OSError as error:
             raise storage_error(error, path) from error
         return kept
@@ -119,13 +120,3 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
     except OSError as error:
         raise storage_error(error, target) from error
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -85,6 +85,16 @@ def check_folder(folder: Path) -> None:
         raise StorageError(f"{there} is a file, not a folder to write into.", path=str(folder))
     if not os.access(there, os.W_OK | os.X_OK):
         raise StorageError(f"Nothing may be written into {there}.", path=str(folder))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

@@ -7,7 +7,6 @@ at any line leaves the old file or the new one, and at no moment one that others
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,12 +15,12 @@ from pathlib import Path
 
 from comfyops.auth.secrets.model import Actual
 from comfyops.errors import StorageError
-from comfyops.support.files import storage_error
+from comfyops.support import locks
+from comfyops.support.files import storage_error, sync_folder
 
 FOLDER_MODE = 0o700
 _POSIX = os.name == "posix"
 _MOST = 8 * 1024 * 1024  # bytes of a target; a larger file is something else
-_POLL = 0.05
 
 
 def look(path: Path) -> Actual:
@@ -72,7 +71,7 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> None:
         temporary.chmod(mode)
         temporary.replace(real)
         temporary = None
-        _flush_folder(real.parent)
+        sync_folder(real.parent)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
@@ -105,17 +104,13 @@ def locked(folder: Path, timeout: float = 10.0) -> Iterator[None]:
     The operating system frees the lock of a process that was killed. Raises StorageError after `timeout` seconds.
     """
     make_folder(folder)
-    path = folder / ".comfyops.lock"
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    except OSError as error:
-        raise storage_error(error, path) from error
+    handle = locks.opened(folder / ".comfyops.lock")
     until = time.monotonic() + timeout
     try:
-        while not _seize(handle):
+        while not locks.seized(handle):
             if time.monotonic() > until:
                 raise StorageError("Another command is changing these secrets.", hint="Wait for it to end.")
-            time.sleep(_POLL)
+            time.sleep(locks.POLL)
         yield
     finally:
         os.close(handle)
@@ -129,37 +124,3 @@ def _keep_owner(real: Path, temporary: Path) -> None:
         old, new = real.stat(), temporary.stat()
         if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
             os.chown(temporary, old.st_uid, old.st_gid)
-
-
-def _flush_folder(folder: Path) -> None:
-    if not _POSIX:
-        return
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _seize(handle: int) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _seize(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True  # this file system knows no locks
-        return True

@@ -14,8 +14,8 @@ from comfyops.deploy.packs.installed import DISABLED, FOLDER, InstalledPack, fin
 from comfyops.deploy.packs.planning import How, PackPlan, Tools
 from comfyops.deploy.packs.requirements import PythonPackages
 from comfyops.errors import NodePackError
-from comfyops.models.transfer.locks import locked
 from comfyops.support.files import safe_name, storage_error, write_text
+from comfyops.support.locks import locked
 
 _LOCK = ".comfyops-packs.lock"
 

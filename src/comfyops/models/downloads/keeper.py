@@ -15,7 +15,7 @@ from comfyops.errors import StorageError, UnknownModelError
 from comfyops.models.downloads import asks, records
 from comfyops.models.downloads.asks import Ask
 from comfyops.models.downloads.records import Record
-from comfyops.models.transfer.locks import locked
+from comfyops.support.locks import locked
 
 if TYPE_CHECKING:
     from comfyops.models.downloads.live import Downloads

@@ -20,9 +20,9 @@ from comfyops.errors import InputError, StorageError
 from comfyops.models import entry as entries
 from comfyops.models.check import State
 from comfyops.models.plan import Item
-from comfyops.models.transfer.locks import locked
 from comfyops.models.transfer.request import DownloadProgress
 from comfyops.support.files import write_text
+from comfyops.support.locks import locked
 
 FOLDER = "downloads"
 _SCHEMA = "downloads/1"

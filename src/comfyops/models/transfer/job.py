@@ -23,7 +23,6 @@ from comfyops.models.transfer.answers import Outcome, shown, untrusted_certifica
 from comfyops.models.transfer.hasher import FrontierHash
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connections, origin
 from comfyops.models.transfer.lanes import Lanes
-from comfyops.models.transfer.locks import locked
 from comfyops.models.transfer.pacing import Patience, longest_wait, trouble_of
 from comfyops.models.transfer.partial import Partial, Places, places
 from comfyops.models.transfer.progress import Meter
@@ -33,6 +32,7 @@ from comfyops.models.transfer.source import Resolver, Source
 from comfyops.models.transfer.verdicts import agreed_size, endless, gave_up, identity, summary
 from comfyops.models.transfer.work import Work
 from comfyops.support.files import storage_error
+from comfyops.support.locks import locked
 
 _HASH_STEP = 32 * MIB  # hashed before the journal is looked at again
 _POLL = 0.02

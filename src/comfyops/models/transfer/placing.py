@@ -18,7 +18,7 @@ from typing import Any
 from comfyops.errors import StorageError
 from comfyops.models.transfer.hasher import sha256_of
 from comfyops.models.transfer.partial import Partial, leftovers
-from comfyops.support.files import storage_error, write_text
+from comfyops.support.files import storage_error, sync_folder, write_text
 
 QUARANTINE = ".comfyops-quarantine"
 
@@ -100,13 +100,3 @@ def _keep_old(target: Path) -> None:
         os.link(target.resolve(), kept)
     except OSError:  # a file system without hard links
         shutil.copy2(target, kept)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

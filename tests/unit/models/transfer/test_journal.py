@@ -14,8 +14,8 @@ from comfyops.errors import DownloadCancelledError, StorageError
 from comfyops.models.transfer import journal
 from comfyops.models.transfer.hasher import FrontierHash, sha256_of
 from comfyops.models.transfer.journal import Journal
-from comfyops.models.transfer.locks import locked
 from comfyops.models.transfer.partial import Partial, leftovers, places
+from comfyops.support.locks import locked
 
 SHA = "ab" * 32
 STATE = Journal(SHA, 1000, "https://a", '"e"', "boot-1", written=((0, 500), (600, 700)), synced=((0, 200),))
@@ -130,7 +130,7 @@ def test_a_wait_for_a_lock_ends_by_cancelling_or_by_its_timeout(tmp_path: Path) 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from comfyops.models.transfer.locks import locked\n"
+        "import sys, time; from pathlib import Path; from comfyops.support.locks import locked\n"
         "with locked(Path(sys.argv[1]), 5): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "l")], stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""One process at a time works on a file. The operating system frees the lock of a process that was killed."""
+"""Files that one process at a time may hold. The operating system frees the lock of a process that was killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from comfyops.errors import StorageError
 from comfyops.support.files import storage_error
 
-_POLL = 0.05
+POLL = 0.05
+"""Seconds between two looks at a lock that somebody else holds."""
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def locked(
         cancelled()
         if time.monotonic() > until:
             raise StorageError(f"{path.parent} is in use by another {work} for more than {timeout:.0f} s.")
-        time.sleep(_POLL)
+        time.sleep(POLL)
     try:
         yield
     finally:
@@ -39,17 +40,19 @@ def locked(
         os.close(handle)
 
 
-def _attempt(path: Path) -> int | None:
-    """The handle of the lock file where nobody else holds it."""
+def opened(path: Path, mode: int = 0o600) -> int:
+    """The handle of a lock file, which is made where there is none. Raises StorageError."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), mode)
     except OSError as error:
         raise storage_error(error, path) from error
-    try:
-        if _seize(handle) and _same(handle, path):
-            return handle
-    except OSError:
-        return handle  # this file system knows no locks
+
+
+def _attempt(path: Path) -> int | None:
+    """The handle of the lock file where nobody else holds it."""
+    handle = opened(path, 0o666)
+    if seized(handle) and _same(handle, path):
+        return handle
     os.close(handle)
     return None
 
@@ -65,19 +68,25 @@ def _same(handle: int, path: Path) -> bool:
 if sys.platform == "win32":
     import msvcrt
 
-    def _seize(handle: int) -> bool:
+    def seized(handle: int) -> bool:
+        """Whether the open file is ours from now until it is closed; False while somebody else holds it."""
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except PermissionError:
             return False
+        except OSError:
+            return True  # this file system knows no locks
         return True
 
 else:
     import fcntl
 
-    def _seize(handle: int) -> bool:
+    def seized(handle: int) -> bool:
+        """Whether the open file is ours from now until it is closed; False while somebody else holds it."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError:
+            return True  # this file system knows no locks
         return True
