@@ -8,12 +8,14 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from comfyops.gateway import browser
+from comfyops.gateway.exchange import WHOLE
 from comfyops.gateway.refusal import RefusedError
 
 HEAD = 64 * 1024
 """Most bytes of the first line and the headers of a request."""
 
 _SLOWEST_HEAD = 30.0  # seconds in which the head of a request must have come
+_WAITING = 512 * 1024  # bytes of an answer that wait for its client: pieces that come meanwhile are sent as one
 _SMALL = 16 * 1024  # bytes of a piece that waits for the next one
 _NOT_HTTP = RefusedError(400, "bad_request", "The request is not HTTP as it is understood here.")
 _TOO_LARGE = RefusedError(431, "head_too_large", f"The head of the request is larger than {HEAD} bytes.")
@@ -30,6 +32,7 @@ class Joining:
         self.plain = transport
         self._loop = loop
         self._held = b""
+        self.abort = transport.abort
         self.is_closing = transport.is_closing
         self.get_extra_info = transport.get_extra_info
         self.pause_reading = transport.pause_reading
@@ -62,8 +65,11 @@ class Joining:
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, patience: float = 60.0, **options: Any) -> None:
+        """`patience` is for how long (seconds) a client may take nothing of its answer."""
         super().__init__(*arguments, **options)
+        self._patience = patience
+        self._full: asyncio.TimerHandle | None = None  # while nothing more can be sent
         self._in_head = False  # whether a head has begun and has not ended
         self._size = 0  # bytes of its headers so far
         self._pieces = 0  # bytes that came for it since the piece in which it began
@@ -72,13 +78,30 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
+        transport.set_write_buffer_limits(high=_WAITING)
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]
         self._deadline = self.loop.call_later(_SLOWEST_HEAD, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._on_time()
+        self._taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client takes its answer too slowly."""
+        self._full = self.loop.call_later(self._patience, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has taken most of what waited for it."""
+        self._taken()
+        super().resume_writing()
+
+    def _taken(self) -> None:
+        if self._full is not None:
+            self._full.cancel()
+            self._full = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
@@ -120,6 +143,11 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._on_time()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of a request is here."""
+        self.scope[WHOLE] = True  # type: ignore[literal-required]
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer that this is no request, and close; where an answer is under way, only close."""

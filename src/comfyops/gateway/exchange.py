@@ -17,6 +17,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+WHOLE = "comfyops.whole"
+"""Key of an ASGI scope of which all has come: nobody has to be waited for."""
+
 JSON = (b"content-type", b"application/json; charset=utf-8")
 _USERDATA = ("/v2/userdata", "/api/v2/userdata")  # a route of ComfyUI, unlike the others below /v2
 
@@ -102,11 +105,14 @@ class Exchange:
 
     async def _part(self) -> tuple[bytes, bool]:
         """The next piece of the body, and whether there may be more."""
-        try:
-            async with asyncio.timeout(self.limits.body_seconds):
-                message = await self._receive()
-        except TimeoutError:
-            raise RefusedError(408, "body_too_slow", "The rest of the request did not come.") from None
+        if WHOLE in self.scope:
+            message = await self._receive()
+        else:
+            try:
+                async with asyncio.timeout(self.limits.body_seconds):
+                    message = await self._receive()
+            except TimeoutError:
+                raise RefusedError(408, "body_too_slow", "The rest of the request did not come.") from None
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         return message.get("body", b""), message.get("more_body", False)
@@ -174,9 +180,9 @@ class Exchange:
             return
         try:
             await self._give_on(answer)
-        except (ClientGoneError, TimeoutError):
+        except ClientGoneError:
             answer.drop()
-            raise ClientGoneError from None
+            raise
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _give_on(self, answer: Answer) -> None:
@@ -184,8 +190,7 @@ class Exchange:
         gone = asyncio.ensure_future(self._gone())
         try:
             async for part in answer.chunks():
-                async with asyncio.timeout(self.limits.body_seconds):
-                    await self._send({"type": "http.response.body", "body": part, "more_body": True})
+                await self._send({"type": "http.response.body", "body": part, "more_body": True})
                 if gone.done():
                     raise ClientGoneError
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -43,7 +44,7 @@ async def listening(
     Raises PortInUseError and UsageError where it cannot listen there.
     """
     async with AsyncExitStack() as stack:
-        config = _config(gateway, certificate, key)
+        config = _config(gateway, gateway.settings.limits.body_seconds, certificate, key)
         sock = stack.enter_context(contextlib.closing(_bound(host, port)))
         await gateway.start()
         await stack.enter_async_context(_served(config, sock, gateway.stop))
@@ -51,8 +52,10 @@ async def listening(
 
 
 @asynccontextmanager
-async def opened_listening(app: ASGIApp, where: Opened) -> AsyncIterator[str]:
+async def opened_listening(app: ASGIApp, where: Opened, patience: float = 60.0) -> AsyncIterator[str]:
     """Serve where no credential is asked for, while the block runs; gives the address. Port 0 is any free one.
+
+    `patience` is for how long (seconds) a client may take nothing of its answer.
 
     Raises PortInUseError and UsageError where it cannot listen there.
     """
@@ -64,7 +67,7 @@ async def opened_listening(app: ASGIApp, where: Opened) -> AsyncIterator[str]:
         else:
             sock = stack.enter_context(contextlib.closing(_bound(*where.place)))
             address = f"http://{_written(where.place[0], sock)}"
-        await stack.enter_async_context(_served(_config(app), sock, _nothing))
+        await stack.enter_async_context(_served(_config(app, patience), sock, _nothing))
         yield address
 
 
@@ -91,7 +94,7 @@ async def _nothing() -> None:
     """What a second listener holds open ends with the gateway, or after uvicorn's patience."""
 
 
-def _config(app: ASGIApp, certificate: str | None = None, key: str | None = None) -> uvicorn.Config:
+def _config(app: ASGIApp, patience: float, certificate: str | None = None, key: str | None = None) -> uvicorn.Config:
     """How to serve. Raises UsageError where certificate or key are none."""
     config = uvicorn.Config(
         app,
@@ -104,7 +107,7 @@ def _config(app: ASGIApp, certificate: str | None = None, key: str | None = None
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=_MESSAGE,
-        http=Connection,
+        http=functools.partial(Connection, patience=patience),  # type: ignore[arg-type]
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
         ssl_certfile=certificate,

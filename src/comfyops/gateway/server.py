@@ -126,7 +126,7 @@ class Server:
             began = self._clock()
             await self.look()
             # a long queue repeats every workflow in it: looking must not become its server's main work
-            await asyncio.sleep(min(_SELDOM, max(_EVERY, 20 * (self._clock() - began))))
+            await asyncio.sleep(min(_SELDOM, max(_EVERY, 50 * (self._clock() - began))))
 
     def close(self) -> None:
         """Close every connection to it."""

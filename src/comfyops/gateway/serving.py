@@ -79,7 +79,9 @@ async def serving(
         if (where := listen.opened) is not None:
             standing = records.authenticator.standing(where.owner, where.role)
             door = OpenDoor(settings, records.authenticator, standing)
-            opened = await stack.enter_async_context(opened_listening(through(door, gateway), where))
+            opened = await stack.enter_async_context(
+                opened_listening(through(door, gateway), where, settings.limits.body_seconds)
+            )
         upkeep = Upkeep(records.store, records.audited, home.expanduser() / OWNERS, auth)
         await stack.enter_async_context(kept_up(upkeep))
         yield Served(url, opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -184,3 +185,10 @@ def test_depth_is_counted_only_as_far_as_needed(levels: int) -> None:
     with pytest.raises(RefusedError) as refused:
         prompts.read_json(text, Limits())
     assert refused.value.status == 400
+
+
+def test_a_job_without_an_id_gets_one_by_its_time_that_no_other_has() -> None:
+    ids = [prompts.new_job_id() for _ in range(5000)]
+    assert len(set(ids)) == len(ids) and all(prompts.is_job_id(job) for job in ids)
+    assert {(uuid.UUID(job).version, uuid.UUID(job).variant) for job in ids} == {(7, uuid.RFC_4122)}
+    assert all(abs(int(job.replace("-", "")[:12], 16) / 1000 - time.time()) < 3600 for job in ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -161,6 +162,7 @@ async def _serve(
         mounts |= service.mounts if service is not None else {}
         folder = configured.home.expanduser()
         served = await stack.enter_async_context(serving(gateway, configured.auth, folder, listen, mounts, native))
+        _settle()
         _tell(gateway, served, run, simulated=simulated)
         await (service.dispatcher.serve() if service is not None else asyncio.Event().wait())
 
@@ -175,6 +177,14 @@ def _tell(gateway: GatewaySettings, served: Served, run: _Run, *, simulated: boo
     if run.listen.opened is not None:
         who = f"{run.listen.opened.owner!r} ({run.listen.opened.role})"
         say(f"open at {served.opened}: who reaches it needs no credential and acts as {who}")
+
+
+def _settle() -> None:
+    """What is loaded by now stays, and requests leave next to no cycles: to look for garbage at Python's usual pace
+    takes an eighth of the time of a busy gateway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

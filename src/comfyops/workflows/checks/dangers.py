@@ -26,7 +26,7 @@ def dangers(graph: Graph) -> Iterator[Problem]:
                 f"Node {node.id}: {node.oddity}, which ends the server's worker: nothing runs until it is restarted."
             )
             yield Problem(node.id, "", "inputs_missing", Severity.DANGER, words)
-    deepest, depth = longest_chain(graph)
+    deepest, depth = longest_chain(graph) if len(graph) > SAFE_DEPTH else ("", 0)
     if depth > SAFE_DEPTH:
         words = f"Node {deepest} ends a chain of {depth} nodes; over {SAFE_DEPTH} come near to where servers break."
         yield Problem(deepest, "", "chain_too_deep", Severity.DANGER, words)
