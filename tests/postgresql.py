@@ -88,6 +88,18 @@ class PostgreSQL:
         self.stop(signal.SIGQUIT)
         self.start()
 
+    def freeze(self, seconds: float) -> None:
+        """Have the server and every process of it stand still for a while."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        processes = [self._process.pid, *map(int, children)]
+        for what in (signal.SIGSTOP, signal.SIGCONT):
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, what)
+            if what is signal.SIGSTOP:
+                time.sleep(seconds)
+
     def fresh(self, template: str = "template0") -> str:
         """The address of a new, empty database, or of a copy of another."""
         import psycopg

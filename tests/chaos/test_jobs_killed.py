@@ -80,7 +80,8 @@ async def test_random_kills_and_freezes_lose_nothing_and_do_nothing_twice(world:
 async def strike(chance: random.Random, world: World) -> None:
     """Kill one of the world's processes and start it again, or freeze it for a while."""
     if world.postgresql is not None and chance.random() < 0.2:
-        await asyncio.to_thread(world.postgresql.restart_hard)
+        freezes = chance.random() < 0.5
+        await asyncio.to_thread(*((world.postgresql.freeze, 3.0) if freezes else (world.postgresql.restart_hard,)))
         return
     process = chance.choice([*world.workers, *world.servers])
     if chance.random() < 0.5:
