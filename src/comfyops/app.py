@@ -103,6 +103,7 @@ async def queue_service(
     from comfyops.jobs.clients import ClientSettings
     from comfyops.jobs.dispatcher import Dispatcher, DispatcherSettings
     from comfyops.jobs.exports import ExportSettings
+    from comfyops.jobs.probing import ProbeSettings
     from comfyops.jobs.retention import Keep
     from comfyops.jobs.webhook_sender import SenderSettings
 
@@ -112,6 +113,7 @@ async def queue_service(
     chosen = DispatcherSettings(
         lease=settings.worker_lease,
         client=client,
+        probe=ProbeSettings(idle=settings.unload_idle_minutes and settings.unload_idle_minutes * 60),
         keep=Keep(kept, kept),
         sender=SenderSettings(secret, settings.job_webhook_private),
         exports=ExportSettings(settings.deliver_to, settings.deliver_name),

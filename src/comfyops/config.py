@@ -259,6 +259,9 @@ class Settings(BaseSettings):
     keep_jobs_days: float = Field(
         default=30.0, gt=0, le=36_500, description="Days for which jobs that are over are kept, with their outputs."
     )
+    unload_idle_minutes: float | None = Field(
+        default=None, gt=0, le=10_080, description="Minutes without a job after which a server's models are unloaded."
+    )
     worker_lease: float = Field(
         default=15.0, ge=1, le=3600, description="Seconds without a sign after which a worker counts as dead."
     )

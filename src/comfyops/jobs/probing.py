@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.backends.events import Finished, Outcome
@@ -29,7 +29,8 @@ _MOST_FAILURES = 8  # after which the pause between canaries grows no more
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
     """Times in seconds: between looks at one that is well, and at one that is down; between readings of what it
-    offers; until a quarantined one is tried (doubled after each failure); for the canary to come back.
+    offers; until a quarantined one is tried (doubled after each failure); for the canary to come back; without a job
+    until one is asked to unload its models (None = never).
     """
 
     every: float = 20.0
@@ -37,6 +38,7 @@ class ProbeSettings:
     offer_every: float = 600.0
     quarantine: float = 30.0
     canary: float = 60.0
+    idle: float | None = None
 
 
 class Prober:
@@ -50,6 +52,7 @@ class Prober:
         self._read_at: dict[str, float] = {}
         self._types: dict[str, NodeTypes] = {}
         self._kinds: dict[str, str] = {}
+        self._idle_since: dict[str, float] = {}
 
     def node_types(self) -> NodeTypes | None:
         """The node types of the backend with the most classes, of those looked at here."""
@@ -79,6 +82,22 @@ class Prober:
         if row.state is not BackendState.UP and row.job is None:
             await self.clear(row.id, client)
         await self._write_up(row, stats.version, offer)
+        await self._unload_idle(row, client)
+
+    async def _unload_idle(self, row: BackendRow, client: ComfyUI) -> None:
+        """Ask a backend that has had no job for long to unload its models; others may share its device."""
+        now, idle = self._store.clock(), self._settings.idle
+        if idle is None or row.job is not None or not row.loaded:
+            self._idle_since.pop(row.id, None)
+            return
+        since = self._idle_since.setdefault(row.id, max(now, row.loaded_since))
+        if now - since < idle:
+            return
+        since = max(since, await self._store.read(lambda connection: _last_end(connection, row.id)))
+        self._idle_since[row.id] = since
+        if now - since >= idle:
+            await client.free()
+            await self._write(row, {"loaded": "", "loaded_since": 0.0}, _b.loaded == row.loaded)
 
     async def _offer(self, row: BackendRow, client: ComfyUI) -> Offer:
         types = await client.node_types(refresh=True)
@@ -136,6 +155,12 @@ class Prober:
             for run_id in await self._store.read(lambda connection: _unwanted(connection, backend, ids)):
                 with contextlib.suppress(BackendError):
                     await client.cancel(run_id)
+
+
+def _last_end(connection: Connection, backend: str) -> float:
+    """When the last run on a backend ended, 0 for never. Jobs may come and go between two looks."""
+    a = schema.attempts.c
+    return float(connection.execute(select(func.max(a.ended_at)).where(a.backend == backend)).scalar() or 0.0)
 
 
 def _unwanted(connection: Any, backend: str, ids: list[str]) -> list[str]:
