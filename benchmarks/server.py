@@ -22,12 +22,15 @@ def comfyops() -> str:
 
 
 @contextmanager
-def server(address: str | None) -> Iterator[tuple[str, str]]:
-    """(address, what it is) of a server: the given one, else a simulator that lives until the block is left."""
+def server(address: str | None, *options: str) -> Iterator[tuple[str, str]]:
+    """(address, what it is) of a server: the given one, else a simulator that lives until the block is left.
+
+    `options` are more of the simulator's.
+    """
     if address:
         yield address.rstrip("/"), address
         return
-    arguments = [comfyops(), "simulate", "--port", "0", "--json"]
+    arguments = [comfyops(), "simulate", "--port", "0", "--json", *options]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
