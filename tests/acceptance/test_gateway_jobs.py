@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -216,7 +215,7 @@ def test_a_run_with_a_key_goes_on_after_its_command_was_killed(tmp_path: Path) -
         assert other["run_id"] != report["run_id"], "another workflow is another run"
 
 
-def test_who_waits_goes_on_waiting_while_the_gateway_is_killed_and_started_again(tmp_path: Path) -> None:
+def test_who_watches_goes_on_while_the_gateway_is_killed_and_started_again(tmp_path: Path) -> None:
     home, port = tmp_path / "home", str(free_port())
     with simulated("--seconds-per-step", "1.5") as slow:
         options = ("--backend", slow.url, "--port", port)
@@ -224,11 +223,12 @@ def test_who_waits_goes_on_waiting_while_the_gateway_is_killed_and_started_again
             at = House(data["url"], token(home, "ann"), "")
             job = at.data("jobs", "submit", WORKFLOW, "--set", "steps=2")["id"]
             variables = {"COMFYUI_URL": at.url, "COMFYOPS_TOKEN": at.operator}
-            wait = ("jobs", "wait", job, "-o", "out", "--json")
-            with started(*wait, folder=tmp_path, variables=variables) as waiting:
-                wait_until(lambda: at.data("jobs", "show", job)["status"] == "running")
+            with started("jobs", "watch", job, variables=variables) as watching:
+                assert watching.stderr is not None
+                said = watching.stderr.readline()  # it is connected
                 process.kill()
                 process.wait()
                 with gateway(home, *options):
-                    done = ended(waiting)
-    assert done.code == 0 and len(json.loads(done.out)["data"]["outputs"]) == 1, done
+                    done = ended(watching)
+                    saved = at.data("jobs", "wait", job, "-o", tmp_path / "out")["outputs"]
+    assert said and done.code == 0 and "succeeded" in done.out and len(saved) == 1, done
