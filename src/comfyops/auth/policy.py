@@ -115,7 +115,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (_READ, "/internal/logs/**", s.LOGS_READ),
     (("PATCH",), "/internal/logs/subscribe", s.LOGS_READ),
     (_READ, "/internal/folder_paths", s.LOGS_READ),
-    (_READ, "/internal/files/*", s.JOBS_ALL),
+    (_READ, "/internal/files/*", s.FILES_READ),
     # ComfyUI: the page.
     (_READ, "/", s.SERVER_READ),
     (_READ, "/extensions/**", s.SERVER_READ),

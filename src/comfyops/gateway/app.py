@@ -288,11 +288,12 @@ def _handler(exchange: Exchange) -> Handler | None:
     """What serves a route for somebody who sees only what is his; None where the route is the same for all."""
     names = exchange.path[1:].split("/")
     found = _OWN.get((("GET" if exchange.method == "HEAD" else exchange.method), names[0], len(names)))
-    if found is None and names[0] in _GUARDED:
+    if found is None and (names[0] in _GUARDED or names[:2] == _FILES):
         raise RefusedError(404, "not_found", "There is no such thing here.")
     return found
 
 
+_FILES = ["internal", "files"]  # a server's lists of files name those of all
 _GUARDED = ("history", "jobs", "history_v2", "upload", "interrupt")
 
 _OWN: dict[tuple[str, str, int], Handler] = {

@@ -14,6 +14,7 @@ from comfyops.jobs.files import Kept
 from comfyops.jobs.store import Store, Tx, upsert
 
 _u, _a = schema.uploads.c, schema.assets.c
+_MOST = 1000  # files of one list
 _KEY = ["owner", "folder_type", "subfolder", "name"]
 
 
@@ -49,6 +50,13 @@ class Uploads:
     async def get(self, owner: str, place: Place) -> Uploaded | None:
         """What an owner has there."""
         return await self._store.read(lambda connection: read(connection, owner, place))
+
+    async def ls(self, owner: str, folder_type: str) -> tuple[Place, ...]:
+        """Where an owner has files in a kind of folder, the newest first; a thousand at most."""
+        mine = (_u.owner == owner, _u.folder_type == folder_type)
+        statement = select(_u.subfolder, _u.name).where(*mine).order_by(_u.created_at.desc(), _u.name).limit(_MOST)
+        rows = await self._store.read(lambda connection: connection.execute(statement).all())
+        return tuple(Place(folder_type, row.subfolder, row.name) for row in rows)
 
 
 def read(connection: Connection, owner: str, place: Place) -> Uploaded | None:

@@ -240,6 +240,23 @@ async def test_a_job_takes_what_another_made(home: DurableHouse) -> None:
     assert (await home.ask("POST", "/prompt", ann, json=body))[0] == 400
 
 
+async def test_everybody_is_told_the_names_of_his_own_files(home: DurableHouse) -> None:
+    ann, bob = home.token("ann"), home.token("bob")
+    await upload(home, ann, png((1, 2, 3)), "a.png")
+    await upload(home, ann, png((1, 2, 3)), "b.png", subfolder="deep")
+    job, place = await made(home, ann)
+    for who, kind, found in (
+        (ann, "input", {"a.png [input]", "deep/b.png [input]"}),
+        (bob, "input", set()),
+        (ann, "output", {f"jobs/{job}/{place['filename']} [output]"}),
+        (bob, "output", set()),
+        (ann, "temp", set()),
+    ):
+        status, names = await home.ask("GET", f"/internal/files/{kind}", who)
+        assert status == 200 and set(names) == found
+    assert (await home.ask("GET", "/internal/files/bogus", ann))[0] == 400
+
+
 async def test_inputs_that_nobody_uploaded_are_the_servers(home: DurableHouse) -> None:
     ann, there = home.token("ann"), png((1, 1, 1))
     for subfolder in ("", "comfyops"):

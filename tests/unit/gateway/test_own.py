@@ -169,6 +169,11 @@ async def test_uploads_stay_in_their_folder(home: House, subfolder: str) -> None
     assert (await home.ask("POST", "/upload/image", home.token("a"), data=form))[0] == 400
 
 
+async def test_lists_of_a_servers_files_are_for_those_who_see_all(home: House) -> None:
+    for role, status in (("artist", 404), ("operator", 200)):
+        assert (await home.ask("GET", "/internal/files/input", home.token(role, role)))[0] == status
+
+
 async def test_a_broken_form_is_refused(home: House) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     for body in (b"", b"--x\r\nnothing", b"--x\r\nContent-Disposition: form-data\r\n\r\ny\r\n--x--\r\n"):

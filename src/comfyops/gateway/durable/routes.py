@@ -52,6 +52,8 @@ class DurableJobs:
             await self._submitting.submit(exchange, principal)
         elif (method, exchange.path) == ("GET", "/view"):
             return await self._viewing.view(exchange, principal.id, everybody=everybody)
+        elif method == "GET" and exchange.path.startswith("/internal/files/"):
+            await self._viewing.names(exchange, principal.id)
         elif method == "POST" and exchange.path in ("/upload/image", "/upload/mask"):
             await self._uploads.upload(exchange, principal.id)
         elif (handler := self._routes.get((method, names[0], len(names)))) is not None:

@@ -16,12 +16,14 @@ from comfyops.errors import MissingFileError, UnknownJobError
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.refusal import RefusedError
 from comfyops.jobs import output_names
+from comfyops.jobs.job import Filter, JobState
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.taking_inputs import SUBFOLDER
 from comfyops.jobs.thumbnails import MOST_PIXELS
 from comfyops.jobs.uploads import Place
 
 _PIECE = 256 * 1024
+_JOBS = 200  # newest jobs whose outputs are listed
 _NOT_FOUND = RefusedError(404, "not_found", "There is no such thing here.")
 _SAFE = ("image/", "video/", "audio/")
 _UNSAFE = ("image/svg+xml",)
@@ -65,6 +67,23 @@ class Viewing:
             await _whole(exchange, found)
         return True
 
+    async def names(self, exchange: Exchange, owner: str) -> None:
+        """GET /internal/files/KIND: what an owner may name in a graph as a file of a kind of folder."""
+        kind = exchange.path.rpartition("/")[2]
+        if kind not in ("input", "output", "temp"):
+            raise RefusedError(400, "invalid_folder", "There are the folders input, output and temp.")
+        places = list(await self._queue.uploads.ls(owner, kind))
+        if kind != "input":
+            places += await self._made(owner, kind)
+        await exchange.json(200, [_annotated(place) for place in places])
+
+    async def _made(self, owner: str, kind: str) -> list[Place]:
+        """The files that an owner's newest jobs made."""
+        page = await self._queue.ls(Filter(owner=owner, states=(JobState.DONE,), limit=_JOBS))
+        outputs = await self._queue.outputs_of([job.id for job in page.jobs])
+        files = [item for made in outputs.values() for item in made if item.hash and item.folder_type == kind]
+        return [Place(kind, output_names.shown(item.job, item.subfolder), item.filename) for item in files]
+
     async def find(self, place: Place, owner: str, *, everybody: bool = False) -> Found | None:
         """The file of a place, None where there is none that this owner may see."""
         made = output_names.parse(place.subfolder)
@@ -88,6 +107,12 @@ class Viewing:
             if output.hash and (output.subfolder, output.filename, output.folder_type) == wanted:
                 return Found(self._queue.files.path(output.hash), output.hash, output.mime, output.filename)
         return None
+
+
+def _annotated(place: Place) -> str:
+    """A file's name as graphs name it: "people/a.png [input]"."""
+    path = f"{place.subfolder}/{place.name}" if place.subfolder else place.name
+    return f"{path} [{place.folder_type}]"
 
 
 def _may_be_the_servers(subfolder: str) -> bool:
