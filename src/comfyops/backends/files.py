@@ -18,6 +18,8 @@ from comfyops.backends.refusals import gone
 from comfyops.errors import BackendError, OutputGoneError
 from comfyops.support.files import safe_path, storage_error, writing
 
+_SMALL = 16 * 1024  # bytes that are written sooner than handed to a thread
+
 
 class ServerFiles:
     """The folders "input", "output" and "temp" of one server."""
@@ -65,7 +67,10 @@ class ServerFiles:
                 return
             try:
                 async for piece in self._http.pieces("/view", _query(output)):
-                    await asyncio.to_thread(file.write, piece)
+                    if len(piece) > _SMALL:
+                        await asyncio.to_thread(file.write, piece)
+                    else:
+                        file.write(piece)
             except BackendError as error:
                 raise gone(error, output) from error
 

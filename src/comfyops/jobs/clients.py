@@ -41,6 +41,11 @@ class Clients:
             await known[1].close()
         return client
 
+    def known(self, backend: str) -> ComfyUI | None:
+        """The client that was given for a backend last."""
+        found = self._open.get(backend)
+        return found[1] if found is not None else None
+
     async def close(self) -> None:
         """Close all."""
         for _, client in self._open.values():

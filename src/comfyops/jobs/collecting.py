@@ -40,12 +40,15 @@ class Collector:
         path = self._files.incoming()
         try:
             await client.fetch_to(output, path)
-            kept = await self._files.keep(path)
+            kept, mime = await asyncio.to_thread(self._keep, path, output.filename)
         finally:
             path.unlink(missing_ok=True)
-        mime = await asyncio.to_thread(mime_of, self._files.path(kept.hash), output.filename)
         await self._thumbnails.make(kept.hash, mime)
         return Made(output, kept, mime)
+
+    def _keep(self, path: Path, name: str) -> tuple[Kept, str]:
+        kept = self._files.take(path)
+        return kept, mime_of(self._files.path(kept.hash), name)
 
 
 def mime_of(path: Path, name: str) -> str:

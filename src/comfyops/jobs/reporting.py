@@ -133,12 +133,12 @@ class Reporter:
 
 
 def _put(tx: Tx, job: Job, events: Sequence[JobEvent], progress: Progress | None) -> None:
-    mine = (_j.attempt == job.attempt, _j.epoch == job.epoch)
     if any(event.seq for event in events):
-        transitions.tell(tx, job.id, events, *mine)
+        transitions.tell(tx, job.id, events, attempt=job.attempt, epoch=job.epoch)
     else:
         tx.events.extend(events)
     if progress is not None:
         text = dump(asdict(progress))
-        if tx.execute(update(schema.jobs).where(_j.id == job.id, *mine).values(progress=text)).rowcount:
+        mine = (_j.id == job.id, _j.attempt == job.attempt, _j.epoch == job.epoch)
+        if tx.execute(update(schema.jobs).where(*mine).values(progress=text)).rowcount:
             tx.looks.add(job.id)

@@ -171,7 +171,8 @@ class Runner:
             if not await persistently(lambda: store.write(lambda tx: steps.storing(tx, job, told))):
                 raise Superseded
             try:
-                client = await self._clients.get(job.backend or "")
+                backend = job.backend or ""
+                client = self._clients.known(backend) or await self._clients.get(backend)
                 made = await self._collect(job, client, end, stop)
             except ComfyOpsError as error:
                 end, made = endings.failed(error), []

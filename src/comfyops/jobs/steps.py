@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
@@ -53,12 +53,12 @@ def bind(tx: Tx, head: dict[str, Any], backend: str, dispatcher: str, reason: st
     attempt = row.attempt + 1
     run = prompt_id(row.id, attempt)
     try:
-        with tx.connection.begin_nested():
+        with tx.nested():
             moved = transitions.move(
                 tx,
                 row.id,
                 JobState.BOUND,
-                _j.attempt == row.attempt,
+                held={"attempt": row.attempt},
                 data={"reason": reason},
                 runner=dispatcher,
                 attempt=attempt,
@@ -104,26 +104,36 @@ def claim(tx: Tx, job: str, attempt: int, dispatcher: str) -> Job | None:
 
 def running(tx: Tx, job: Job) -> bool:
     """The backend has it. False where another process has the job."""
-    moved = transitions.move(tx, job.id, JobState.RUNNING, *_held(job), started_at=tx.now)
+    moved = transitions.move(tx, job.id, JobState.RUNNING, held=_held(job), started_at=tx.now)
     return moved is not None or _in(tx, job, JobState.RUNNING)
 
 
 def storing(tx: Tx, job: Job, told: Sequence[JobEvent] = ()) -> bool:
     """It ran, which told this last; its outputs are fetched. False where another process has the job."""
-    if transitions.move(tx, job.id, JobState.STORING, *_held(job), before=told) is not None:
+    if transitions.move(tx, job.id, JobState.STORING, held=_held(job), before=told) is not None:
         return True
     if _in(tx, job, JobState.BOUND):  # it ended before anybody noted that it ran
-        transitions.move(tx, job.id, JobState.RUNNING, *_held(job), started_at=tx.now)
-        return transitions.move(tx, job.id, JobState.STORING, *_held(job), before=told) is not None
+        transitions.move(tx, job.id, JobState.RUNNING, held=_held(job), started_at=tx.now)
+        return transitions.move(tx, job.id, JobState.STORING, held=_held(job), before=told) is not None
     return _in(tx, job, JobState.STORING)
 
 
-def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
-    return (_j.attempt == job.attempt, _j.epoch == job.epoch)
+def _held(job: Job) -> dict[str, int]:
+    return {"attempt": job.attempt, "epoch": job.epoch}
+
+
+_MINE = (_j.id == bindparam("is_id"), _j.attempt == bindparam("is_attempt"), _j.epoch == bindparam("is_epoch"))
+_HELD = select(_j.state, _j.failures, _j.cancel_requested).where(*_MINE, _j.state.in_(ACTIVE))
+
+
+def _read_held(tx: Tx, job: Job) -> Any:
+    """How an active job stands; None where it is over, or another process has it."""
+    return tx.execute(_HELD, {"is_id": job.id, "is_attempt": job.attempt, "is_epoch": job.epoch}).one_or_none()
 
 
 def _in(tx: Tx, job: Job, state: JobState) -> bool:
-    return tx.execute(select(_j.id).where(_j.id == job.id, _j.state == state, *_held(job))).first() is not None
+    held = _read_held(tx, job)
+    return held is not None and held.state == state
 
 
 def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made], told: Sequence[JobEvent] = ()) -> bool:
@@ -131,8 +141,7 @@ def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made], told: Seq
 
     False where another process has the job.
     """
-    columns = (_j.state, _j.failures, _j.cancel_requested)
-    held = tx.execute(select(*columns).where(_j.id == job.id, *_held(job), _j.state.in_(ACTIVE))).one_or_none()
+    held = _read_held(tx, job)
     if held is None:
         return False
     if made:
@@ -152,7 +161,7 @@ def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made], told: Seq
             tx,
             job.id,
             verdict.to,
-            *_held(job),
+            held=_held(job),
             error=verdict.error,
             data={"reason": verdict.reason},
             not_before=tx.now + verdict.delay,
@@ -162,7 +171,7 @@ def conclude(tx: Tx, job: Job, end: endings.End, made: Sequence[Made], told: Seq
             **count,
         )
     else:
-        transitions.move(tx, job.id, verdict.to, *_held(job), error=verdict.error, before=told, **count)
+        transitions.move(tx, job.id, verdict.to, held=_held(job), error=verdict.error, before=told, **count)
     aftermath.backend_after(tx, job, end)
     return True
 

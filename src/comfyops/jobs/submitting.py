@@ -163,7 +163,7 @@ def add(tx: Tx, prepared: Prepared, owner: str, job_id: str, *, batch: str | Non
         "outputs_count": 0,
     }
     try:
-        with tx.connection.begin_nested():
+        with tx.nested():
             tx.execute(_ADD_JOB, values)
     except IntegrityError as error:
         raise UsageError(f"The id {job_id} belongs to another job already.", job=job_id) from error

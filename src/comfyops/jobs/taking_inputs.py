@@ -32,7 +32,7 @@ async def put_in(job: Job, client: ComfyUI, store: Store, files: Files) -> dict[
     """
     graph = dict(job.graph or {})
     found = references.find(graph)
-    sources = await store.read(lambda connection: _sources(connection, found))
+    sources = await store.read(lambda connection: _sources(connection, found)) if found else {}
     names = {source: await _upload(client, files, *sources[source]) for source in found}
     graph = references.put(graph, names.__getitem__)
     uploads = await store.read(lambda connection: _uploads(connection, job.owner, set(_texts(graph))))

@@ -60,15 +60,18 @@ class Thumbnails:
             return there
         source = self._files.path(digest)
         async with self._gate:
-            data = await asyncio.to_thread(thumbnail, source, mime)
+            return await asyncio.to_thread(self._make, source, mime, self._place(digest))
+
+    def _make(self, source: Path, mime: str, place: Path) -> Path | None:
+        data = thumbnail(source, mime)
         if data is None:
             return None
         try:
-            await asyncio.to_thread(write_bytes, self._place(digest), data)
+            write_bytes(place, data)
         except StorageError as error:
-            _log.warning("no thumbnail of %s: %s", digest[:16], error.message)
+            _log.warning("no thumbnail of %s: %s", source.name[:16], error.message)
             return None
-        return self._place(digest)
+        return place
 
     def remove(self, digest: str) -> None:
         """Forget the thumbnail of a file."""

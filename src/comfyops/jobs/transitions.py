@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Update, bindparam, func, insert, select, update
 
 from comfyops.jobs import hub, schema, webhooks
 from comfyops.jobs.job import NOTHING, OVER, TRANSITIONS, JobError, JobEvent, JobState
@@ -18,6 +19,8 @@ _FREE = {"backend": None, "runner": None}
 
 
 _ADD_EVENT = insert(schema.events)
+_d = schema.dependencies.c
+_DEPENDENTS = select(_d.job).where(_d.needs == bindparam("is_needs"), _d.settled == 0)
 
 
 def move(
@@ -25,29 +28,30 @@ def move(
     job: str,
     to: JobState,
     *where: ColumnElement[bool],
+    held: Mapping[str, Any] = NOTHING,
     error: JobError | None = None,
     data: Mapping[str, Any] = NOTHING,
     before: Sequence[JobEvent] = (),
     **values: Any,
 ) -> Row[Any] | None:
-    """Bring a job into a state that may follow its own, where all of `where` holds; None where that is not so.
+    """Bring a job into a state that may follow its own, where `where` and the values of `held` hold; None where not.
 
     `values` are further columns to set, `data` goes with the event, `before` are events that happened before it (see
     `tell`). Gives the row after the change.
     """
-    sources = [state for state, following in TRANSITIONS.items() if to in following]
     if to in OVER:
         values = {**_FREE, "finished_at": tx.now, **values}
     elif to is JobState.WAITING:
         values = {**_FREE, "finished_at": None, "prompt_id": None, "progress": None, **values}
     values["error"] = dump(error.as_dict()) if error else None
-    statement = (
-        update(schema.jobs)
-        .where(_j.id == job, _j.state.in_(sources), *where)
-        .values(state=to, last_seq=_j.last_seq + _lasting(before) + 1, **values)
-        .returning(*schema.jobs.c)
-    )
-    row: Row[Any] | None = tx.execute(statement).one_or_none()
+    computed = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
+    plain = {name: value for name, value in values.items() if name not in computed}
+    statement = _moving(to, tuple(plain), tuple(held))
+    if where or computed:
+        statement = statement.where(*where).values(**computed)
+    given = {f"is_{name}": value for name, value in {"id": job, **held}.items()}
+    given |= {f"new_{name}": value for name, value in plain.items()}
+    row: Row[Any] | None = tx.execute(statement, {**given, "more": _lasting(before) + 1}).one_or_none()
     if row is None:
         return None
     told = {"state": to.value, "attempt": row.attempt, **({"backend": row.backend} if row.backend else {}), **data}
@@ -58,17 +62,33 @@ def move(
     return row
 
 
-def tell(tx: Tx, job: str, told: Sequence[JobEvent], *where: ColumnElement[bool]) -> bool:
-    """Add events to a job, in their order; False where `where` does not hold for it.
+@cache
+def _moving(to: JobState, names: tuple[str, ...], held: tuple[str, ...]) -> Update:
+    """The statement of a move; to make one takes longer than to carry it out."""
+    sources = [state for state, following in TRANSITIONS.items() if to in following]
+    conditions = [_j[name] == bindparam(f"is_{name}") for name in ("id", *held)]
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    values |= {"state": to, "last_seq": _j.last_seq + bindparam("more")}
+    return update(schema.jobs).where(*conditions, _j.state.in_(sources)).values(**values).returning(*schema.jobs.c)
+
+
+def tell(tx: Tx, job: str, told: Sequence[JobEvent], **held: Any) -> bool:
+    """Add events to a job, in their order; False where the values of `held` are not its own.
 
     Those with a number other than 0 are written, and get the next numbers.
     """
-    count = _lasting(told)
-    statement = update(schema.jobs).where(_j.id == job, *where).values(last_seq=_j.last_seq + count)
-    last = tx.execute(statement.returning(_j.last_seq)).scalar_one_or_none()
+    given = {f"is_{name}": value for name, value in {"id": job, **held}.items()}
+    last = tx.execute(_telling(tuple(held)), {**given, "more": _lasting(told)}).scalar_one_or_none()
     if last is not None:
         _record(tx, last, told)
     return last is not None
+
+
+@cache
+def _telling(held: tuple[str, ...]) -> Any:
+    conditions = [_j[name] == bindparam(f"is_{name}") for name in ("id", *held)]
+    statement = update(schema.jobs).where(*conditions).values(last_seq=_j.last_seq + bindparam("more"))
+    return statement.returning(_j.last_seq)
 
 
 def begin(tx: Tx, job: str, data: Mapping[str, Any]) -> None:
@@ -106,7 +126,7 @@ def _follow(tx: Tx, row: Row[Any], to: JobState) -> None:
 def _settle_dependents(tx: Tx, row: Row[Any], to: JobState) -> None:
     """Let those that wait for this job go on, or fail with it."""
     d = schema.dependencies.c
-    waiting = tx.execute(select(d.job).where(d.needs == row.id, d.settled == 0)).scalars().all()
+    waiting = tx.execute(_DEPENDENTS, {"is_needs": row.id}).scalars().all()
     if not waiting:
         return
     if to is JobState.DONE:
