@@ -16,7 +16,7 @@ from statistics import median, quantiles
 
 import aiohttp
 
-from benchmarks import graphs, idle, workers
+from benchmarks import graphs, idle, placements, workers
 from benchmarks.schedules import Fleet, Task, best_possible, first_come, offer
 from benchmarks.simulators import MODELS, simulators
 from benchmarks.table import Row
@@ -39,6 +39,7 @@ def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
     yield from asyncio.run(_fleet(quick=quick))
     if not quick:
         yield from workers.measure()
+        yield from placements.measure()
 
 
 def tasks(mix: str, count: int, run: float) -> list[Task]:
