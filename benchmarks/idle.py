@@ -15,7 +15,8 @@ from benchmarks.server import comfyops
 from benchmarks.simulators import simulators
 from benchmarks.table import Row
 
-_SETTLE = 15.0  # seconds after the start in which the servers are looked at for the first time
+_SETTLE = 180.0  # seconds, at most, in which the servers are looked at for the first time
+_CALM = 3.0  # percent of a core below which that is over
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
@@ -25,8 +26,9 @@ def measure(*, quick: bool) -> Iterator[Row]:
     seconds, settle = (1.0, 1.0) if quick else (20.0, _SETTLE)
     for count in (1,) if quick else (1, 16, 64):
         with simulators(count) as urls, _serving(urls) as process:
-            share, memory = _idle(process.pid, seconds, settle)
-        how = f"`comfyops serve`, {count} simulated servers; {seconds:g} s, after {settle:g} s of rest; of one core"
+            _settle(process.pid, settle)
+            share, memory = _share(process.pid, seconds), _memory(process.pid)
+        how = f"`comfyops serve`, {count} simulated servers; {seconds:g} s, once they have been looked at; of one core"
         yield Row("jobs", f"CPU of an idle gateway, {count} servers", share, "%", how, 2 if count <= 16 else None)
         yield Row("jobs", f"memory of an idle gateway, {count} servers", memory, "MiB", how)
 
@@ -55,14 +57,24 @@ def _read_answer(process: subprocess.Popen[str]) -> None:
     json.loads(text)
 
 
-def _idle(pid: int, seconds: float, settle: float) -> tuple[float, float]:
-    """Percent of a core over so many seconds, and MiB at their end."""
-    time.sleep(settle)
+def _settle(pid: int, most: float) -> None:
+    """Wait until two looks in a row find it calm."""
+    give_up, calm = time.monotonic() + most, 0
+    while calm < 2 and time.monotonic() < give_up:
+        calm = calm + 1 if _share(pid, min(4.0, most)) < _CALM else 0
+
+
+def _share(pid: int, seconds: float) -> float:
+    """Percent of a core over so many seconds."""
     began, used = time.monotonic(), _ticks(pid)
     time.sleep(seconds)
-    share = 100 * (_ticks(pid) - used) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began)
+    return 100 * (_ticks(pid) - used) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began)
+
+
+def _memory(pid: int) -> float:
+    """MiB that it has in memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return share, pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _ticks(pid: int) -> int:
