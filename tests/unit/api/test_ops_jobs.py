@@ -91,6 +91,7 @@ async def test_a_backend_is_drained_resumed_tested_and_removed(tmp_path: Path) -
         assert (drained["state"], drained["reason"]) == ("drained", "new driver")
         (seen,) = (await found.good("GET", "/backends"))["backends"]
         assert seen["state"] == "ok", "it answers, though it takes no jobs"
+        assert (seen["fleet"]["state"], seen["fleet"]["reason"]) == ("drained", "new driver")
         assert (await found.good("POST", f"{place}/pause", {}))["state"] == "paused"
         await found.good("POST", f"{place}/resume")
         await until(lambda: _state(found, "up"))

@@ -97,7 +97,7 @@ def build(asked: Backends, shelf: Shelf | None, work: AtWork | None = None) -> F
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(AnyHttpError, _http)
-    app.include_router(backends.router(asked))
+    app.include_router(backends.router(asked, fleet.by_address(work.queue) if work is not None else None))
     app.include_router(metrics.router(asked, shelf))
     if shelf is not None:
         app.include_router(models.router(shelf))

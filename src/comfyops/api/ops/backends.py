@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -145,19 +145,27 @@ class Check(BaseModel):
     url: str | None = None
 
 
-def router(backends: Backends) -> APIRouter:
-    """The routes below /ops/backends."""
+Known = Callable[[], Awaitable[Mapping[str, dict[str, Any]]]]
+"""What the queue knows of each backend, by address."""
+
+
+def router(backends: Backends, known: Known | None = None) -> APIRouter:
+    """The routes below /ops/backends; `fleet` of each is what the queue knows of it, None without a queue."""
     routes = APIRouter(prefix="/ops/backends", tags=["backends"])
 
     @routes.get("")
     async def look() -> dict[str, Any]:
         """The state of every backend, at most two seconds old."""
-        return {"backends": [asdict(item) for item in await backends.all()]}
+        return await told(await backends.all())
 
     @routes.post("/check")
     async def check(body: Check) -> dict[str, Any]:
         """Ask again now: one backend, or all."""
         found = await backends.all(anew=True) if body.url is None else [await backends.one(body.url, anew=True)]
-        return {"backends": [asdict(item) for item in found]}
+        return await told(found)
+
+    async def told(found: Sequence[Look]) -> dict[str, Any]:
+        fleet = await known() if known is not None else {}
+        return {"backends": [{**asdict(item), "fleet": fleet.get(item.url)} for item in found]}
 
     return routes

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from comfyops.api.ops.backends import Known
 from comfyops.jobs.examining import examine
 from comfyops.jobs.fleet import BackendRow
 from comfyops.jobs.queue import Queue
@@ -79,6 +80,15 @@ def router(queue: Queue) -> APIRouter:
         return {**asdict(found), "good": found.good}
 
     return routes
+
+
+def by_address(queue: Queue) -> Known:
+    """What gives the backends of a queue as they are told, by address."""
+
+    async def known() -> dict[str, dict[str, Any]]:
+        return {row.url: shown(row) for row in await queue.fleet.ls()}
+
+    return known
 
 
 def shown(row: BackendRow) -> dict[str, Any]:

@@ -9,7 +9,6 @@ const VERBS = { downloading: ["pause", "cancel"], queued: ["pause", "cancel"], p
 
 let language = new URLSearchParams(location.search).get("lang") === "fr" ? "fr" : "en";
 let backends = [];
-let fleet = new Map(); // by address: what the queue knows of a backend; empty where no jobs are kept
 const files = new Map(); // by model: the last event and its row
 let watching = null;
 let verifying = new Set();
@@ -78,7 +77,7 @@ function card(item) {
   const facts = make("dl");
   const fact = (name, value) => facts.append(make("dt", t(name)), make("dd", value));
   fact("state", t(item.state) + (item.why ? `: ${item.why}` : ""));
-  const known = fleet.get(item.url);
+  const known = item.fleet; // what the queue knows of it; null where no jobs are kept
   if (known) {
     box.dataset.fleet = known.state;
     fact("takesJobs", t(`f_${known.state}`) + (known.reason ? `: ${known.reason}` : ""));
@@ -109,8 +108,6 @@ async function lookAtBackends() {
   if (document.hidden) return;
   try {
     backends = (await ask("/ops/backends")).backends;
-    const rows = await ask("/ops/fleet").catch(() => ({ backends: [] })); // a gateway may keep no jobs
-    fleet = new Map(rows.backends.map((row) => [row.url, row]));
     merge([]);
   } catch (error) { trouble(error); }
 }
