@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from comfyops.api.ops.app import AtWork
+from comfyops.jobs.queue import Queue
 from comfyops.testing.model_hub import Faults, ModelHub
 from tests.browser.test_official_page import ARGUMENTS, CHROMIUM, Visit, playwright
 from tests.unit.api.operations import FILES, operations
@@ -24,10 +27,10 @@ PASSWORD = "four words of nothing"
 
 @asynccontextmanager
 async def visiting(
-    folder: Path, faults: Faults, path: str = "/ops"
+    folder: Path, faults: Faults, path: str = "/ops", work: AtWork | None = None
 ) -> AsyncIterator[tuple[Any, House, ModelHub, Visit]]:
     """An operator who has signed in and chosen the set of the test."""
-    async with operations(folder, faults) as (home, hub), playwright.async_playwright() as driver:
+    async with operations(folder, faults, work) as (home, hub), playwright.async_playwright() as driver:
         home.user("ann", PASSWORD, "operator")
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         page = await browser.new_page(viewport={"width": 1200, "height": 900})
@@ -55,6 +58,21 @@ async def test_backends_are_shown_and_asked_again(tmp_path: Path) -> None:
         assert (await answer.value).status == 200
         link = page.get_by_role("link", name="Open ComfyUI Interface")
         assert await link.get_attribute("href") == "/"
+
+
+async def test_what_the_queue_knows_of_a_backend_is_on_its_card(tmp_path: Path) -> None:
+    async def admit(graph: Any, who: Any) -> None:
+        """Everybody may run everything here."""
+
+    async with (
+        await asyncio.to_thread(Queue, "", tmp_path / "queue") as queue,
+        visiting(tmp_path, Faults(), work=AtWork(queue, admit)) as (page, _, _, _),
+    ):
+        card = page.locator(".card")
+        await card.locator("text=not looked at yet").wait_for()
+        await queue.fleet.drain("gpu-1", reason="new driver")
+        await card.locator("text=drained: new driver").wait_for()
+        assert "big" in await card.inner_text()
 
 
 async def test_a_download_is_started_paused_resumed_and_ends(tmp_path: Path) -> None:

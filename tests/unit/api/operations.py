@@ -9,6 +9,7 @@ from pathlib import Path
 
 from comfyops import app as parts
 from comfyops import config
+from comfyops.api.ops.app import AtWork
 from comfyops.gateway.settings import BackendAddress
 from comfyops.simulator import Simulator, SimulatorSettings
 from comfyops.testing.model_hub import Faults, ModelHub
@@ -31,8 +32,10 @@ def own_catalog(home: Path) -> None:
 
 
 @asynccontextmanager
-async def operations(folder: Path, faults: Faults | None = None) -> AsyncIterator[tuple[House, ModelHub]]:
-    """A gateway with /ops before a simulated server; models come from a simulated hub."""
+async def operations(
+    folder: Path, faults: Faults | None = None, work: AtWork | None = None
+) -> AsyncIterator[tuple[House, ModelHub]]:
+    """A gateway with /ops before a simulated server, which a given queue is told of; models come from a simulated hub."""
     own_catalog(folder / "home")
     with ModelHub(FILES, faults or Faults()) as hub:
         async with Simulator(SimulatorSettings(port=0)) as simulator:
@@ -44,8 +47,10 @@ async def operations(folder: Path, faults: Faults | None = None) -> AsyncIterato
                 model_hosts=f"{hub.endpoint},{hub.store}",
             )
             (folder / "models").mkdir(exist_ok=True)
+            if work is not None:
+                await work.queue.fleet.add(simulator.url, name="gpu-1", tags=["big"])
             async with (
-                parts.ops_mounts(settings, [BackendAddress(simulator.url)]) as mounts,
+                parts.ops_mounts(settings, [BackendAddress(simulator.url)], work) as mounts,
                 house(folder / "gateway", backend=simulator.url, mounts=mounts) as home,
             ):
                 yield home, hub
