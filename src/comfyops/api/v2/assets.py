@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -38,6 +39,7 @@ _UPLOAD = {
         }
     }
 }
+_KNOWN: dict[str, Any] = {"model": shapes.Asset, "description": "The bytes were there; this is one more asset of them."}
 
 
 class Assets:
@@ -56,8 +58,9 @@ class Assets:
         """The routes, without their prefix."""
         router = APIRouter(route_class=BoundedRoute, tags=["assets"])
         add = router.add_api_route
-        add("/assets/from-hash", self.from_hash, methods=["POST"], status_code=201, response_model=shapes.Asset)
-        add("/assets/from-path", self.from_path, methods=["POST"], status_code=201, response_model=shapes.Asset)
+        made: dict[str, Any] = {"status_code": 201, "response_model": shapes.Asset, "responses": {200: _KNOWN}}
+        add("/assets/from-hash", self.from_hash, methods=["POST"], **made)
+        add("/assets/from-path", self.from_path, methods=["POST"], **made)
         add("/assets/by-hash/{digest}", self.has, methods=["HEAD"])
         add("/assets/{asset_id}", self.get, methods=["GET"], response_model=shapes.Asset)
         add("/assets/{asset_id}", self.delete, methods=["DELETE"], status_code=204)
@@ -68,8 +71,7 @@ class Assets:
             "/assets",
             self.upload,
             methods=["POST"],
-            status_code=201,
-            response_model=shapes.Asset,
+            **made,
             openapi_extra={"requestBody": _UPLOAD},
         )
         router.include_router(upload)
