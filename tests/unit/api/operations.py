@@ -35,7 +35,7 @@ def own_catalog(home: Path) -> None:
 async def operations(
     folder: Path, faults: Faults | None = None, work: AtWork | None = None
 ) -> AsyncIterator[tuple[House, ModelHub]]:
-    """A gateway with /ops before a simulated server, which a given queue is told of; models come from a simulated hub."""
+    """A gateway with /ops before a simulated server that a given queue is told of; models come from a simulated hub."""
     own_catalog(folder / "home")
     with ModelHub(FILES, faults or Faults()) as hub:
         async with Simulator(SimulatorSettings(port=0)) as simulator:
