@@ -16,6 +16,7 @@ from comfyops.jobs.queue import Queue
 from tests.acceptance.processes import comfyops
 from tests.chaos.job_checks import all_over, check_exactly_once
 from tests.chaos.job_world import World, until, work
+from tests.chaos.plans import WHOLE
 from tests.postgresql import PostgreSQL
 
 COUNT = 12
@@ -67,6 +68,7 @@ async def _versions(queue: Queue) -> set[str]:
     return set(await queue.store.read(lambda connection: connection.execute(column).scalars().all()))
 
 
+@pytest.mark.skipif(not WHOLE, reason="as processes in the long form; within one in tests/unit/jobs")
 def test_a_second_worker_of_one_name_is_refused_and_the_first_goes_on(world: World) -> None:
     first = world.worker("one")
     second = world.new_worker("one")
