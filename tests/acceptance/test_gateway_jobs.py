@@ -125,6 +125,7 @@ def test_operators_hold_the_queue_and_steer_what_waits(house: House, tmp_path: P
         assert house.run("jobs", "cancel", job).code == 1
     finally:
         assert house.data("queue", "resume")["paused"] is False
+    assert house.data("queue", "revoke-links") == {"revoked": True}
     assert house.data("jobs", "retry", job)[0]["status"] == "queued"
     assert len(house.data("jobs", "wait", job, "-o", tmp_path)["outputs"]) == 1
 

@@ -70,7 +70,7 @@ class Submitter:
         if front:
             body["front"] = True
         if self._extra_data or extra_data:
-            body["extra_data"] = {**self._extra_data, **extra_data, "client_id": self._client_id}
+            body["extra_data"] = {**self._extra_data, **extra_data}
         return json.dumps(body, separators=(",", ":")).encode()
 
     async def _resolve(self, run_id: str, error: BackendError) -> Queued:

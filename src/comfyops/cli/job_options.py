@@ -33,6 +33,7 @@ After = Annotated[list[str] | None, typer.Option(metavar="ID", help="A job that 
 Webhook = Annotated[str, typer.Option(help="Address that is told when it is over.")]
 Label = Annotated[list[str] | None, typer.Option(help="NAME=VALUE, to find it by.")]
 NeedsTag = Annotated[list[str] | None, typer.Option("--needs-tag", help="Label that its backend must have.")]
+NeedsVram = Annotated[float, typer.Option("--needs-vram-gb", min=0, help="Memory that its backend's device must have.")]
 OnBackend = Annotated[str | None, typer.Option("--backend", help="The only backend that may run it.")]
 
 
@@ -45,6 +46,7 @@ def options(
     webhook: str,
     label: Sequence[str] | None,
     needs_tag: Sequence[str] | None,
+    needs_vram: float,
     backend: str | None,
 ) -> JobOptions:
     """The options of a job that were given. Raises UsageError."""
@@ -57,6 +59,7 @@ def options(
         "webhook_url": webhook,
         "labels": pairs(label, "--label"),
         "needs_tags": list(needs_tag or ()),
+        "needs_vram_gb": needs_vram,
         "backend": backend,
     }
     return {key: value for key, value in given.items() if value}  # type: ignore[return-value]

@@ -114,6 +114,10 @@ class Operators:
         """Begin jobs again."""
         return pick(QueueStats, await self._post("queue/resume"))
 
+    async def revoke_links(self) -> None:
+        """End every signed link to a file that was given so far."""
+        await self._post("queue/revoke-links")
+
     async def backends(self) -> tuple[FleetBackend, ...]:
         """Every backend, by name."""
         return tuple(pick(FleetBackend, row) for row in items(await self._get("fleet"), "backends"))

@@ -35,13 +35,14 @@ def submit(
     webhook: o.Webhook = "",
     label: o.Label = None,
     needs_tag: o.NeedsTag = None,
+    needs_vram: o.NeedsVram = 0.0,
     backend: o.OnBackend = None,
     server: Gateway = None,
     token: Token = None,
     as_json: Json = False,
 ) -> Result:
     """Have a gateway accept a job and print its id; it is carried out whatever happens from then on."""
-    options = o.options(name, priority, delay, deadline, after, webhook, label, needs_tag, backend)
+    options = o.options(name, priority, delay, deadline, after, webhook, label, needs_tag, needs_vram, backend)
     inputs = o.pairs(changes, "--set")
 
     async def work(client: Client) -> JobHandle:
@@ -71,6 +72,7 @@ def batch(
     webhook: o.Webhook = "",
     label: o.Label = None,
     needs_tag: o.NeedsTag = None,
+    needs_vram: o.NeedsVram = 0.0,
     backend: o.OnBackend = None,
     server: Gateway = None,
     token: Token = None,
@@ -82,7 +84,7 @@ def batch(
     """
     if (table is None) == (prompts is None and seeds is None):
         raise UsageError("Give either --table FILE, or --prompts FILE, --seeds 1..20, or both of these.")
-    options = o.options(name, priority, delay, deadline, after, webhook, label, needs_tag, backend)
+    options = o.options(name, priority, delay, deadline, after, webhook, label, needs_tag, needs_vram, backend)
     inputs = o.pairs(changes, "--set")
     rows = o.rows_of(table) if table is not None else None
     texts = o.prompts_of(prompts) if prompts is not None else None

@@ -35,6 +35,13 @@ def resume(server: Gateway = None, token: Token = None, as_json: Json = False) -
     return Result("queue resume", found, _lines(found))
 
 
+@app.command("revoke-links")
+def revoke_links(server: Gateway = None, token: Token = None, as_json: Json = False) -> Result:
+    """End every signed link to a file that was given so far."""
+    ask(lambda client: client.operators.revoke_links(), server, token)
+    return Result("queue revoke-links", {"revoked": True}, [], ["no link that was given works any more"])
+
+
 def _lines(found: QueueStats) -> Iterator[str]:
     yield "paused: no more jobs begin" if found.paused else "jobs begin"
     for name, number in found.jobs.items():
