@@ -115,6 +115,11 @@ def test_check_only_and_dry_run_fetch_nothing(desk: Desk) -> None:
     shown = desk.small("download", "--dry-run", "--include-optional", "--json").data
     assert {item["size"] for item in shown["fetch"]} == {len(A), len(B)}
     assert desk.files == [] and not desk.hub.asked("store")
+    by_hand = desk.small("download", "--dry-run", "--manual")  # shows, and waits for nothing
+    assert by_hand.code == 1 and "save as" in by_hand.err and desk.files == []
+    for option in ("--dry-run", "--check-only"):
+        refused = desk.small("download", option, "--via-manager", "http://127.0.0.1:9")
+        refused.failed_with("usage", "--via-manager", exit_code=2)
 
 
 def test_a_damaged_file_is_found_and_fetched_anew(desk: Desk) -> None:

@@ -166,8 +166,16 @@ def test_models_of_a_server_and_of_a_folder_are_listed(server: Server, folder: P
     ]
     only = comfyops("models", "installed", "--comfyui-path", "ComfyUI", "--folder", "clip", folder=folder)
     assert only.out.split() == ["3", "B", "text_encoders/a/t5.safetensors"] and data["total_bytes"] == 12
+    bare = comfyops("models", "installed", "--models-dir", home / "models", "--json", folder=folder).data
+    assert {item["name"] for item in bare["files"]} == {"b.safetensors", "a/t5.safetensors"}
 
 
 @pytest.mark.parametrize("path", ["nowhere", "."])
 def test_a_folder_that_is_no_installation_is_refused(folder: Path, path: str) -> None:
     comfyops("models", "installed", "--comfyui-path", path, folder=folder).failed_with("file_missing")
+
+
+def test_one_source_of_a_list_is_taken(folder: Path) -> None:
+    comfyops("models", "installed", "--models-dir", "nowhere", folder=folder).failed_with("file_missing")
+    both = comfyops("models", "installed", "--models-dir", ".", "--server", "http://127.0.0.1:9", folder=folder)
+    both.failed_with("usage", "--models-dir", exit_code=2)

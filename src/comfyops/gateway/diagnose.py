@@ -144,7 +144,7 @@ async def diagnose(url: str, token: str | None = None, *, timeout: float = 15.0)
     async with _session(timeout) as session:
         outcomes = [await _try(session, address, probe) for probe in probes(token)]
     if outcomes[0].status is None:
-        raise UnreachableError(f"{address} does not answer.")
+        raise UnreachableError(f"{address} does not answer.", hint="Start the server, or correct the address.")
     return tuple(outcomes)
 
 

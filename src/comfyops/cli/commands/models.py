@@ -11,10 +11,12 @@ from rich.markup import escape
 
 from comfyops import app as parts
 from comfyops.cli.commands import models_catalog, models_check, models_dedupe, models_fetch, models_lock, models_share
+from comfyops.cli.model_options import ModelsDir
 from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
 from comfyops.cli.output import Result, count, in_words
 from comfyops.config import Settings
 from comfyops.errors import MissingFileError, UsageError
+from comfyops.models import storage
 from comfyops.models.folders import canonical, folders_of
 from comfyops.models.inventory import Inventory, ModelFile, scan
 
@@ -40,22 +42,25 @@ def installed(
     extra: Annotated[
         list[Path] | None, typer.Option("--extra-model-paths", help="Further files like extra_model_paths.yaml.")
     ] = None,
+    models_dir: ModelsDir = None,
     folder: Annotated[str | None, typer.Option("--folder", help="Only this folder, such as loras.")] = None,
     server: Server = None,
     token: Token = None,
     api_prefix: ApiPrefix = None,
     as_json: Json = False,
 ) -> Result:
-    """List every model file with its folder and size: of a server, or of a ComfyUI installation on this machine."""
+    """List every model file with its folder and size: of a server, of a ComfyUI installation, or of a models folder."""
     if comfyui_path is None and extra:
         raise UsageError("--extra-model-paths goes with --comfyui-path DIR.")
-    if comfyui_path is not None and server is not None:
-        raise UsageError("Give either --server or --comfyui-path.")
-    if comfyui_path is None:
+    if sum(item is not None for item in (comfyui_path, models_dir, server)) > 1:
+        raise UsageError("Give one of --server, --comfyui-path and --models-dir.")
+    if comfyui_path is not None:
+        source, found = str(comfyui_path), _of_folder(comfyui_path, extra or [])
+    elif models_dir is not None:
+        source, found = models_dir, _of_models(models_dir)
+    else:
         chosen = settings(server=server, token=token, api_prefix=api_prefix)
         source, found = chosen.server, wait_for(_of_server(chosen))
-    else:
-        source, found = str(comfyui_path), _of_folder(comfyui_path, extra or [])
     files = tuple(item for item in found.files if folder is None or item.folder == canonical(folder))
     shown = Inventory(files, found.unreadable)
     data = {"source": source, "files": files, "total_bytes": shown.total, "unreadable": found.unreadable}
@@ -77,6 +82,13 @@ def _of_folder(comfyui: Path, extra: list[Path]) -> Inventory:
         words = f"{comfyui} is no ComfyUI installation: it has no folder 'models'."
         raise MissingFileError(words, hint="Give the folder that holds ComfyUI's main.py.", path=str(comfyui))
     return scan(folders_of(comfyui, extra))
+
+
+def _of_models(folder: str) -> Inventory:
+    there = storage.of_folder(folder)
+    if not there.root.is_dir():
+        raise MissingFileError(f"{folder} is no folder.", hint="Give the folder that holds checkpoints, loras ...")
+    return scan(there.folders)
 
 
 def _lines(files: tuple[ModelFile, ...]) -> Iterator[str]:

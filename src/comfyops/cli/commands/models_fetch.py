@@ -134,7 +134,7 @@ def download(
     """
     chosen = choice(names, model, group, everything=everything, optional=include_optional)
     if via_manager is not None:
-        return _remotely(via_manager, chosen, catalog, wait)
+        return _remotely(via_manager, chosen, catalog, wait, only_shown=check_only or dry_run)
     session = opened(
         *(comfyui_path, models_dir, catalog, lock),
         allow_pickle=allow_pickle,
@@ -147,7 +147,7 @@ def download(
     if check_only:
         return checked("models download", findings, session.storage.root)
     if manual:
-        return _by_hand(session, findings, wait, quiet=quiet or as_json)
+        return _by_hand(session, findings, 0.0 if dry_run else wait, quiet=quiet or as_json)
     made = session.provision.plan(findings, force=force, ask=not session.settings.offline)
     if dry_run:
         return _planned("models download", made)
@@ -189,8 +189,12 @@ def _fetched(session: Session, made: Plan, run: _Run) -> Result:
     return Result("models download", data, lines, notes, exit_code=int(bool(failed or blocked)))
 
 
-def _remotely(server: str, chosen: Choice, catalog: list[Path] | None, wait: float) -> Result:
-    """Have a server's ComfyUI-Manager fetch what is required."""
+def _remotely(
+    server: str, chosen: Choice, catalog: list[Path] | None, wait: float, *, only_shown: bool = False
+) -> Result:
+    """Have a server's ComfyUI-Manager fetch what is required. Raises UsageError where nothing is to be fetched."""
+    if only_shown:
+        raise UsageError("--check-only and --dry-run do not go with --via-manager, which fetches.")
     config = settings(server=server)
     wanted = [item.entry for item in parts.model_catalog(config, catalog or ()).chosen(chosen) if item.required]
     handled = manager.find(config.server, parts.server_web(config)).install(wanted, wait)

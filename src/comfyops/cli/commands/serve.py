@@ -8,8 +8,9 @@ import gc
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,7 +20,30 @@ from comfyops.cli.model_options import ModelsDir
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, emit, say
 from comfyops.cli.serve_launch import ComfyUIPath, Extra, Launch, LaunchWish, Python, launch_wish, launched
-from comfyops.cli.serve_options import OpenListen, OpenMode, OpenOwner, OpenRole
+from comfyops.cli.serve_options import (
+    AllowHost,
+    AllowNode,
+    AllowOrigin,
+    Backend,
+    BackendToken,
+    Certificate,
+    DenyNode,
+    Home,
+    Host,
+    Key,
+    MaxJobs,
+    MaxRequests,
+    OpenListen,
+    OpenMode,
+    OpenOwner,
+    OpenRole,
+    Page,
+    PassThrough,
+    Port,
+    QueryToken,
+    SharedUserdata,
+    TrustProxy,
+)
 from comfyops.errors import UsageError
 from comfyops.service import durable_jobs
 
@@ -27,9 +51,9 @@ if TYPE_CHECKING:
     from comfyops.config import Settings
     from comfyops.deploy.keeping import Keeper
     from comfyops.gateway.serving import Listen, Served
-    from comfyops.gateway.settings import Classes, GatewaySettings
+    from comfyops.gateway.settings import BackendAddress, Classes, GatewaySettings
 
-Chosen = Callable[..., "GatewaySettings"]
+Chosen = Callable[[tuple["BackendAddress", ...]], "GatewaySettings"]
 
 app = typer.Typer(add_completion=False)
 
@@ -37,40 +61,29 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def serve(
     extra: Extra = None,
-    backend: Annotated[
-        list[str] | None, typer.Option(help="Address of a ComfyUI server; several are shared out among people.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8189,
-    home: Annotated[Path | None, typer.Option(help="Folder of accounts and records, else COMFYOPS_HOME.")] = None,
-    backend_token: Annotated[
-        str | None,
-        typer.Option(envvar="COMFYOPS_BACKEND_TOKEN", help="Token the servers want, such as ComfyUI-Login's hash."),
-    ] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="A name that this gateway is reached by.")] = None,
-    allow_origin: Annotated[list[str] | None, typer.Option(help="Origin of pages that may call it.")] = None,
-    trust_proxy: Annotated[
-        list[str] | None, typer.Option(help="Address or network of a proxy whose X-Forwarded headers count.")
-    ] = None,
-    query_token: Annotated[bool, typer.Option("--query-token", help="Take tokens as ?token= too.")] = False,
-    shared_userdata: Annotated[
-        bool, typer.Option("--shared-userdata", help="Saved workflows and settings are the server's, for all.")
-    ] = False,
-    deny_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: nodes that a role may not use.")] = None,
-    allow_node: Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: the only nodes a role may use.")] = None,
-    max_jobs: Annotated[int, typer.Option(min=1, help="Jobs of one owner, waiting and running.")] = 100,
-    max_requests: Annotated[float, typer.Option(min=0.1, help="Requests of one owner in a second, on average.")] = 5000,
-    certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
-    key: Annotated[Path | None, typer.Option(help="TLS key (PEM).")] = None,
+    backend: Backend = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8189,
+    home: Home = None,
+    backend_token: BackendToken = None,
+    allow_host: AllowHost = None,
+    allow_origin: AllowOrigin = None,
+    trust_proxy: TrustProxy = None,
+    query_token: QueryToken = False,
+    shared_userdata: SharedUserdata = False,
+    deny_node: DenyNode = None,
+    allow_node: AllowNode = None,
+    max_jobs: MaxJobs = 100,
+    max_requests: MaxRequests = 5000,
+    certificate: Certificate = None,
+    key: Key = None,
     open_listen: OpenListen = None,
     open_owner: OpenOwner = "local",
     open_role: OpenRole = "artist",
     open_mode: OpenMode = "600",
     models_dir: ModelsDir = None,
-    pass_through: Annotated[
-        bool, typer.Option("--pass-through", help="Jobs go straight to the servers, which forget them when they end.")
-    ] = False,
-    page: Annotated[bool, typer.Option("--page", help="With the simulator: the official ComfyUI page.")] = False,
+    pass_through: PassThrough = False,
+    page: Page = False,
     launch: Launch = False,
     comfyui_path: ComfyUIPath = None,
     python: Python = None,
@@ -83,44 +96,43 @@ def serve(
     from comfyops.gateway.opened import opened
     from comfyops.gateway.proxies import Proxies
     from comfyops.gateway.serving import Listen
-    from comfyops.gateway.settings import BackendAddress, GatewaySettings, Limits
+    from comfyops.gateway.settings import GatewaySettings, Limits
     from comfyops.gateway.settings import backend as address
 
     configured = settings(comfyui_path=comfyui_path, models_dir=models_dir, home=home)
     logs.protect(configured, backend_token)
+    _check_tls(certificate, key)
+    without = opened(open_listen, open_owner, open_role, open_mode) if open_listen is not None else None
+    listen = Listen(host, port, certificate, key, without)
+    wish = launch_wish(launch, comfyui_path, python, extra, quiet=as_json)
+    chosen = partial(
+        GatewaySettings,
+        classes=_classes(allow_node or [], deny_node or []),
+        hosts=frozenset(name.lower() for name in [*(allow_host or []), host]),
+        origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
+        proxies=Proxies.of(trust_proxy or []),
+        query_token=query_token,
+        oidc=configured.oidc,
+        shared_userdata=shared_userdata,
+        limits=Limits(jobs=max_jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout),
+    )
+    named = tuple(address(text, backend_token) for text in backend or [])
+    run = _Run(configured, listen, named, backend_token, as_json, durable=not pass_through)
+    with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
+        if wish is not None:
+            wait_for(_launched(chosen, wish, run), _loop())
+        elif backend:
+            wait_for(_serve(chosen(named), run), _loop())
+        else:
+            wait_for(_simulated(chosen, run, page=page), _loop())
+
+
+def _check_tls(certificate: Path | None, key: Path | None) -> None:
     if (certificate is None) != (key is None):
         raise UsageError("A certificate needs its key, and a key its certificate.")
     for file in (certificate, key):
         if file is not None and not file.is_file():
             raise UsageError(f"{file} is no file.")
-    without = opened(open_listen, open_owner, open_role, open_mode) if open_listen is not None else None
-    listen = Listen(host, port, certificate, key, without)
-    classes = _classes(allow_node or [], deny_node or [])
-    wish = launch_wish(launch, comfyui_path, python, extra, quiet=as_json)
-    named = [address(text, backend_token) for text in backend or []]
-
-    def chosen(url: str | None = None, keeper: Keeper | None = None) -> GatewaySettings:
-        own = [BackendAddress(url, backend_token, keeper)] if url else []
-        return GatewaySettings(
-            (*own, *named),
-            classes=classes,
-            hosts=frozenset(name.lower() for name in [*(allow_host or []), host]),
-            origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
-            proxies=Proxies.of(trust_proxy or []),
-            query_token=query_token,
-            oidc=configured.oidc,
-            shared_userdata=shared_userdata,
-            limits=Limits(jobs=max_jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout),
-        )
-
-    run = _Run(configured, listen, as_json, durable=not pass_through)
-    with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
-        if wish is not None:
-            wait_for(_launched(chosen, wish, run), _loop())
-        elif backend:
-            wait_for(_serve(chosen(), run), _loop())
-        else:
-            wait_for(_simulated(chosen, run, page=page), _loop())
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +141,15 @@ class _Run:
 
     configured: Settings
     listen: Listen
+    named: tuple[BackendAddress, ...]
+    backend_token: str | None
     as_json: bool
     durable: bool
 
 
 async def _launched(chosen: Chosen, wish: LaunchWish, run: _Run) -> None:
     async with launched(wish) as keeper:
-        await _serve(chosen(keeper.url, keeper), run, passing=(keeper.url,))
+        await _serve_own(chosen, keeper.url, run, keeper)
 
 
 async def _simulated(chosen: Chosen, run: _Run, *, page: bool) -> None:
@@ -144,7 +158,15 @@ async def _simulated(chosen: Chosen, run: _Run, *, page: bool) -> None:
 
     async with Simulator(SimulatorSettings(port=0, page=page)) as simulator:
         say("no --backend was given: this is a simulated ComfyUI, which draws nothing real")
-        await _serve(chosen(simulator.url), run, passing=(simulator.url,), simulated=True)
+        await _serve_own(chosen, simulator.url, run)
+
+
+async def _serve_own(chosen: Chosen, url: str, run: _Run, keeper: Keeper | None = None) -> None:
+    """Serve with a server that this process started before those that were named; it is simulated without a keeper."""
+    from comfyops.gateway.settings import BackendAddress
+
+    own = BackendAddress(url, run.backend_token, keeper)
+    await _serve(chosen((own, *run.named)), run, passing=(url,), simulated=keeper is None)
 
 
 async def _serve(
