@@ -144,6 +144,7 @@ def test_backends_come_and_go_while_the_gateway_runs(house: House) -> None:
         assert house.data("backends", "remove", "other") == {"removed": "other"}
     house.run("backends", "test", "other").failed_with("unknown_backend", "other")
     house.run("jobs", "submit", WORKFLOW, "--needs-tag", "big").failed_with("no_backend", "big")
+    house.run("jobs", "submit", WORKFLOW, "--needs-vram-gb", "9999").failed_with("no_backend", "GiB")
 
 
 def test_schedules_quotas_and_webhooks_have_commands(house: House) -> None:
