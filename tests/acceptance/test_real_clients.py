@@ -101,7 +101,8 @@ class House:
     def run(self, *command: str | Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
         """A program of somebody who has no settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMFY", "PYTHON"))}
-        own = {**kept, "HOME": str(self.folder), "DO_NOT_TRACK": "1", "XDG_CONFIG_HOME": str(self.folder), **variables}
+        alone = {"DO_NOT_TRACK": "1", "COMFY_NO_WATCH": "1"}  # comfy-cli leaves no process behind
+        own = {**kept, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder), **alone, **variables}
         return subprocess.run(
             [str(item) for item in command], cwd=self.folder, env=own, capture_output=True, timeout=SECONDS
         )
