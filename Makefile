@@ -26,11 +26,11 @@ fix: $(VENV)/installed
 
 test: check
 	@sh tests/system-packages.sh
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-all: check
 	@sh tests/system-packages.sh
-	COMFYOPS_TEST_ALL=1 $(BIN)/python -m pytest -n 4 --dist worksteal
+	COMFYOPS_TEST_ALL=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
