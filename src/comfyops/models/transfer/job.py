@@ -65,6 +65,7 @@ class Job:
         self._connections = connections
         self._resolver = Resolver(settings, connections)
         self._downloaded = 0
+        self._whole: set[str] = set()  # addresses whose server turned out to know no ranges
         self._reused = 0
         self._measure_at = 0.0
         self._promised = request.sha256 is not None
@@ -175,6 +176,7 @@ class Job:
         where = places(self.request.target, identity(sha256, url))
         partial, ranges = self._open(where, source, size, identity(sha256, url))
         work = Work(source, partial, ranges, self.priority, patience)
+        work.whole = url in self._whole
         try:
             actual = self._transfer(work, where)
             if not work.proven and sha256 is None:
@@ -186,6 +188,8 @@ class Job:
             self._verify(work, sha256, actual)
             placing.place(partial, self.request.target)
         except (UpstreamChangedError, _RestartError):
+            if work.whole:  # from the start it asks for all at once, with nobody to take half of it away
+                self._whole.add(url)
             partial.discard()  # never continue one version with the bytes of another
             raise
         finally:
