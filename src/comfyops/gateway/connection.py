@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from comfyops.gateway import browser
-from comfyops.gateway.exchange import WHOLE
+from comfyops.gateway import browser, file_sending
+from comfyops.gateway.exchange import SEND_FILE, WHOLE, ClientGoneError
 from comfyops.gateway.refusal import RefusedError
 
 HEAD = 64 * 1024
@@ -75,12 +76,14 @@ class Connection(HttpToolsProtocol):
         self._pieces = 0  # bytes that came for it since the piece in which it began
         self._deadline: asyncio.TimerHandle | None = None
         self._fault = _NOT_HTTP
+        self._sends_files = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         transport.set_write_buffer_limits(high=_WAITING)
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]
         self._deadline = self.loop.call_later(_SLOWEST_HEAD, self._late)
+        self._sends_files = file_sending.possible(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -97,6 +100,26 @@ class Connection(HttpToolsProtocol):
         """It has taken most of what waited for it."""
         self._taken()
         super().resume_writing()
+
+    async def _send_file(self, path: Path, start: int, end: int) -> None:
+        """Bytes of a file as a body or a part of it, past the event loop. Raises ClientGoneError."""
+        transport: asyncio.Transport = self.transport.plain  # type: ignore[attr-defined]
+        self.transport.flush()  # type: ignore[attr-defined]
+        cycle = self.cycle
+        try:
+            if not cycle.disconnected:
+                transport.set_write_buffer_limits(high=0)  # all that waits has to go first
+                await self.flow.drain()
+            if cycle.disconnected:
+                raise ClientGoneError
+            await file_sending.send(transport, path, start, end, self._patience)
+        except (ConnectionError, TimeoutError):
+            transport.abort()
+            raise ClientGoneError from None
+        finally:
+            if not transport.is_closing():
+                transport.set_write_buffer_limits(high=_WAITING)
+        cycle.expected_content_length -= end - start
 
     def _taken(self) -> None:
         if self._full is not None:
@@ -142,6 +165,8 @@ class Connection(HttpToolsProtocol):
         """The head has come."""
         self._in_head = False
         self._on_time()
+        if self._sends_files:
+            self.scope[SEND_FILE] = self._send_file  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from comfyops.auth.principal import Principal
-from comfyops.gateway import browser
+from comfyops.gateway import browser, file_sending
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.settings import Limits
 from comfyops.gateway.upstream import Answer, Headers, Upstream
@@ -19,6 +20,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WHOLE = "comfyops.whole"
 """Key of an ASGI scope of which all has come: nobody has to be waited for."""
+
+SEND_FILE = "comfyops.send_file"
+"""Key of an ASGI scope under which a connection that can let the kernel send files has its `SendFile`."""
+
+SendFile = Callable[[Path, int, int], Awaitable[None]]
+"""Sends bytes of a file (path, first, after the last) as a body or a part of it. Raises ClientGoneError."""
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
 _USERDATA = ("/v2/userdata", "/api/v2/userdata")  # a route of ComfyUI, unlike the others below /v2
@@ -132,13 +139,16 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": own})
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
-    async def stream_out(self, status: int, headers: Headers, size: int, pieces: AsyncIterator[bytes]) -> None:
-        """Answer with a body of this size that comes in pieces."""
+    async def send_file(self, status: int, headers: Headers, path: Path, start: int, end: int) -> None:
+        """Answer with these bytes of a file. Raises ClientGoneError, and OSError where it cannot be read."""
         self.started = True
-        own = [*headers, *browser.SECURITY, *self.cors, (b"content-length", str(size).encode())]
+        own = [*headers, *browser.SECURITY, *self.cors, (b"content-length", str(end - start).encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": own})
-        if self.method != "HEAD":
-            async for piece in pieces:
+        send_file: SendFile | None = self.scope.get(SEND_FILE)
+        if self.method != "HEAD" and send_file is not None:
+            await send_file(path, start, end)
+        elif self.method != "HEAD":
+            async for piece in file_sending.pieces(path, start, end):
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from comfyops.auth import paths, policy
 from comfyops.gateway import browser
-from comfyops.gateway.exchange import Exchange, Receive, Scope, Send
+from comfyops.gateway.exchange import SEND_FILE, ClientGoneError, Exchange, Receive, Scope, Send, SendFile
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.settings import Limits
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_FILE = "http.response.pathsend"  # the extension of ASGI by which an application has a file sent
 _SECRET = (b"authorization", b"cookie", b"proxy-authorization")
 
 
@@ -69,7 +71,8 @@ class Visit:
         headers = [pair for pair in exchange.headers if pair[0] not in _SECRET]
         raw = quote(path, safe="/").encode()
         own = {"path": path, "raw_path": raw, "root_path": "", "query_string": exchange.query}
-        return {**exchange.scope, **own, "headers": headers, "state": state}
+        can = {**exchange.scope.get("extensions", {}), **({_FILE: {}} if SEND_FILE in exchange.scope else {})}
+        return {**exchange.scope, **own, "headers": headers, "state": state, "extensions": can}
 
     async def _hear(self) -> MutableMapping[str, Any]:
         message = await self._next()
@@ -102,7 +105,24 @@ class Visit:
         if message["type"] == "http.response.start":
             self._exchange.started = True
             message = {**message, "headers": _answered(message.get("headers", ()), self._exchange.cors)}
+        elif message["type"] == _FILE:
+            await self._send_file(Path(message["path"]))
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    async def _send_file(self, path: Path) -> None:
+        """Send a whole file as the body. Raises ClientGoneError, also where `end` was called meanwhile."""
+        send_file: SendFile = self._exchange.scope[SEND_FILE]
+        sending = asyncio.ensure_future(send_file(path, 0, path.stat().st_size))
+        gone = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait((gone, sending), return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise ClientGoneError
+            await sending
+        finally:
+            gone.cancel()
+            sending.cancel()
 
 
 class _Body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 
 from comfyops.gateway.settings import Limits
 from tests.unit.gateway.house import House, house
@@ -53,6 +54,10 @@ def mounted(seen: Seen) -> FastAPI:
                 seen.left.set()
 
         return StreamingResponse(news(), media_type="text/event-stream")
+
+    @app.get("/api/v9/file/{path:path}")
+    async def file(path: str) -> FileResponse:
+        return FileResponse(f"/{path}")
 
     @app.get("/api/v9/fault")
     async def fault() -> None:
@@ -134,6 +139,37 @@ async def test_a_revoked_token_loses_its_streams(tmp_path: Path) -> None:
             home.store.tokens.revoke(token.split("_")[1], home.store.clock())
             await seen.left.wait()
         answer.close()
+
+
+async def test_a_mounted_application_sends_files_and_parts_of_them(tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "file").write_bytes(data)
+    async with at(tmp_path, Seen()) as home:
+        headers = {"Authorization": f"Bearer {home.token('boss', 'administrator')}"}
+        url = f"{home.url}/api/v9/file{tmp_path}/file"
+        for method, part, wanted in (
+            ("GET", {}, data),
+            ("GET", {"Range": "bytes=5-"}, data[5:]),
+            ("HEAD", {}, b""),
+            ("GET", {}, data),
+        ):
+            async with home.session.request(method, url, headers={**headers, **part}) as answer:
+                assert hash(await answer.read()) == hash(wanted)
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_revoked_token_loses_a_file_that_is_being_sent(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(64 * 1024 * 1024))
+    async with at(tmp_path, Seen()) as home:
+        token = home.token("boss", "administrator")
+        url, headers = f"{home.url}/api/v9/file{tmp_path}/file", {"Authorization": f"Bearer {token}"}
+        answer = await home.session.get(url, headers=headers)
+        home.store.tokens.revoke(token.split("_")[1], home.store.clock())
+        async with asyncio.timeout(10):
+            while (await home.ask("GET", "/api/v9/echo/a", token))[0] != 401:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.05)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
 
 
 async def test_a_fault_of_a_mounted_application_tells_nothing(tmp_path: Path) -> None:

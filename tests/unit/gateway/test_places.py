@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import io
 import ipaddress
 import json
+import os
 import ssl
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from comfyops.errors import UsageError
 from comfyops.gateway import browser
 from comfyops.gateway.listener import listening
 from comfyops.gateway.proxies import Proxies
-from tests.unit.gateway.house import House, house
+from tests.unit.gateway.house import House, durable_house, house
 
 PASSWORD = "four words of nothing"
 
@@ -74,6 +76,22 @@ async def test_it_serves_by_tls_with_websockets_and_cookies_that_are_never_sent_
                 await home.session.get(f"{url}/health")
         async with home.session.post(f"{home.url}/auth/login", json=body) as answer:
             assert "Secure" not in answer.headers["Set-Cookie"]
+
+
+async def test_files_come_whole_by_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    file, key = certificate
+    trusting, data = ssl.create_default_context(cafile=str(file)), os.urandom(5_000_000)
+    async with durable_house(tmp_path, dispatch=False) as home:
+        bearer = {"Authorization": f"Bearer {home.token('ann')}"}
+        form = aiohttp.FormData()
+        form.add_field("image", io.BytesIO(data), filename="a.bin")
+        async with (
+            listening(home.gateway, "127.0.0.1", 0, certificate=str(file), key=str(key)) as url,
+            home.session.post(f"{url}/upload/image", data=form, headers=bearer, ssl=trusting) as sent,
+        ):
+            query = {**await sent.json(), "filename": (await sent.json())["name"]}
+            async with home.session.get(f"{url}/view", params=query, headers=bearer, ssl=trusting) as answer:
+                assert hash(await answer.read()) == hash(data)
 
 
 async def test_files_that_are_no_certificate_are_told(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import mimetypes
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -22,7 +21,6 @@ from comfyops.jobs.taking_inputs import SUBFOLDER
 from comfyops.jobs.thumbnails import MOST_PIXELS
 from comfyops.jobs.uploads import Place
 
-_PIECE = 256 * 1024
 _JOBS = 200  # newest jobs whose outputs are listed
 _NOT_FOUND = RefusedError(404, "not_found", "There is no such thing here.")
 _SAFE = ("image/", "video/", "audio/")
@@ -132,7 +130,7 @@ async def _whole(exchange: Exchange, found: Found) -> None:
     fits = exchange.first(b"if-range") in (b"", tag)  # else it continues another file: the whole one is wanted
     wanted = _range(exchange.first(b"range").decode("latin-1"), size) if fits else None
     if wanted is None:
-        await exchange.stream_out(200, headers, size, _pieces(found.path, 0, size))
+        await exchange.send_file(200, headers, found.path, 0, size)
         return
     first, last = wanted
     if first > last:
@@ -140,22 +138,11 @@ async def _whole(exchange: Exchange, found: Found) -> None:
         await exchange.answer(416, b"", unsatisfied)
         return
     headers.append((b"content-range", f"bytes {first}-{last}/{size}".encode()))
-    await exchange.stream_out(206, headers, last - first + 1, _pieces(found.path, first, last + 1))
+    await exchange.send_file(206, headers, found.path, first, last + 1)
 
 
 def _tags(header: bytes) -> list[bytes]:
     return [tag.strip().removeprefix(b"W/") for tag in header.split(b",")]
-
-
-async def _pieces(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while start < end:
-            piece = await asyncio.to_thread(file.read, min(_PIECE, end - start))
-            if not piece:
-                return
-            start += len(piece)
-            yield piece
 
 
 def _range(text: str, size: int) -> tuple[int, int] | None:
