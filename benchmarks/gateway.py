@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -11,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import aiohttp
@@ -70,8 +72,11 @@ def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
     seconds, rounds = (1, 1) if quick else (2, 7)
     with running(server) as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder)) as places:
         yield from _queue(places, name, seconds, rounds)
-        yield from _pictures(places, name, seconds, rounds)
+        yield from _pictures("GET /view, 20 MiB, passed through", places, name, seconds, rounds)
         yield from asyncio.run(_python(places, name, quick=quick))
+    keeping = running(server)
+    with keeping as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder), []) as places:
+        yield from _pictures("GET /view, 20 MiB, kept by the queue", places, name, seconds, rounds)
     # to run jobs would take from the simulator's one thread what its answers need, and the more, the fewer it gets
     idle = running(server, "--fault", "dead-worker")
     with idle as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder)) as places:
@@ -79,13 +84,13 @@ def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
 
 
 @contextmanager
-def _gateway(url: str, home: Path) -> Iterator[Places]:
+def _gateway(url: str, home: Path, mode: Sequence[str] = ("--pass-through",)) -> Iterator[Places]:
     made = subprocess.run(
         [comfyops(), "auth", "token", "create", "bench", "--role", "artist", "--home", str(home), "--json"],
         stdout=subprocess.PIPE, check=True,
     )  # fmt: skip
     token = json.loads(made.stdout)["data"]["token"]
-    arguments = [comfyops(), "serve", "--backend", url, "--port", "0", "--home", str(home), "--pass-through", "--json"]
+    arguments = [comfyops(), "serve", "--backend", url, "--port", "0", "--home", str(home), *mode, "--json"]
     arguments += ["--max-jobs", "1000000", "--max-requests", "1000000"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -178,17 +183,23 @@ def _clear(places: Places) -> None:
         answer.read()
 
 
-def _pictures(places: Places, name: str, seconds: int, rounds: int) -> Iterator[Row]:
-    saved = asyncio.run(_uploaded(places))
-    path = f"/view?filename={saved}&type=input"
-    yield from _beside("GET /view, 20 MiB", _in_turn(places.every(), path, seconds, rounds, 1), name, 0.9)
+def _pictures(what: str, places: Places, name: str, seconds: int, rounds: int) -> Iterator[Row]:
+    picture = os.urandom(_VIEW)
+    saved = {place: asyncio.run(_uploaded(*where, picture)) for place, where in places.both().items()}
+    urls = {
+        place: (
+            f"{url}/view?filename={quote(saved['gateway' if place == 'gateway' else 'direct'])}&type=input",
+            headers,
+        )
+        for place, (url, headers) in places.every().items()
+    }
+    yield from _beside(what, _in_turn(urls, "", seconds, rounds, 1), name, 0.9)
 
 
-async def _uploaded(places: Places) -> str:
-    """The name of a picture of noise on the server."""
-    url, headers = places.both()["gateway"]
+async def _uploaded(url: str, headers: dict[str, str], picture: bytes) -> str:
+    """The name of a picture at a place that took it."""
     form = aiohttp.FormData()
-    form.add_field("image", os.urandom(_VIEW), filename="comfyops-bench.png", content_type="image/png")
+    form.add_field("image", io.BytesIO(picture), filename="comfyops-bench.png", content_type="image/png")
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{url}/upload/image", data=form, headers=headers) as response,
