@@ -68,8 +68,10 @@ def log_of(folder: Path, port: int) -> str:
     return (folder / "home" / "logs" / f"comfyui-{port}.log").read_text()
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_it_answers_then_is_stopped_by_either_signal(folder: Path, by: signal.Signals) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_answers_then_is_stopped_by_any_signal_that_ends_a_command(folder: Path, by: signal.Signals) -> None:
+    if signal.getsignal(by) is signal.SIG_IGN:
+        pytest.skip("it is ignored here, and so by all that is started")
     port = free_port()
     with launched(folder, "--port", str(port), "--cors", "http://localhost:3000", "--json", "--", "--noise", "3") as it:
         data = announced(it)
@@ -111,6 +113,18 @@ def test_its_output_is_shown_and_more_than_a_pipe_holds_is_drained(folder: Path)
                 break
         assert not awaited
         assert stopped(it, signal.SIGINT).code == 0
+
+
+def test_it_runs_on_when_nobody_reads_what_it_says_any_more(folder: Path) -> None:
+    port = free_port()
+    with launched(folder, "--port", str(port), "--json", "--", "--noise", "3000") as it:
+        assert it.stderr is not None
+        it.stderr.close()
+        data = announced(it)
+        it.stderr = None
+        done = stopped(it, signal.SIGINT)
+    assert done.code == 0
+    assert "noise 2999" in log_of(folder, port) and gone(data["pid"])
 
 
 def test_the_device_is_judged_by_its_python(tmp_path: Path) -> None:

@@ -55,15 +55,16 @@ def chosen_types(
 
 
 def wait_for(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
-    """Run async work to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up, and raise KeyboardInterrupt.
+    """Run async work to its end; Ctrl-C, SIGTERM and a terminal that is closed cancel it, so that it can clean up.
 
-    `loop` makes another event loop than the usual one.
+    Raises KeyboardInterrupt then. `loop` makes another event loop than the usual one.
     """
 
     async def guarded() -> T:
         task = asyncio.ensure_future(work)
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers; there Ctrl-C alone works
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            for number in _ending():
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await task
 
     try:
@@ -71,3 +72,10 @@ def wait_for(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEv
             return runner.run(guarded())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def _ending() -> list[int]:
+    """The signals that end a command; a closed terminal is none where it was started to outlive it, as by nohup."""
+    closed = getattr(signal, "SIGHUP", None)
+    ignored = closed is None or signal.getsignal(closed) is signal.SIG_IGN
+    return [signal.SIGTERM] if ignored else [signal.SIGTERM, closed]

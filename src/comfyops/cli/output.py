@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import math
+import os
 import re
 import sys
 import traceback
@@ -108,12 +109,22 @@ def say(*lines: RenderableType) -> None:
 
 def show(*lines: RenderableType) -> None:
     """Talk to the person, on stderr, of what the log says in another way."""
-    _print(talk(), lines)
+    try:
+        _print(talk(), lines)
+    except OSError:  # the terminal is gone
+        _no_more_talk()
+
+
+class _Talk(Console):
+    """A console whose reader may go away: talk that nobody hears ends no command."""
+
+    def on_broken_pipe(self) -> None:
+        _no_more_talk()
 
 
 def talk() -> Console:
     """The console on stderr, for talk and progress; silent where log lines stand there."""
-    return Console(stderr=True, soft_wrap=True, highlight=False, quiet=logs.instead_of_talk())
+    return _Talk(stderr=True, soft_wrap=True, highlight=False, quiet=logs.instead_of_talk())
 
 
 def count(number: int, noun: str) -> str:
@@ -146,6 +157,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _no_more_talk() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())
+    os.close(nowhere)
 
 
 def _print(console: Console, lines: Iterable[RenderableType]) -> None:

@@ -170,8 +170,15 @@ class Process:
         text = line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip()
         if text:
             self._last.append(text)
-            if self._on_line is not None:
+            self._pass_on(text)
+
+    def _pass_on(self, text: str) -> None:
+        """Tell who listens; one that fails, such as a terminal that is gone, is told no more: the reading goes on."""
+        if self._on_line is not None:
+            try:
                 self._on_line(text)
+            except (Exception, SystemExit):  # noqa: BLE001 - a pipe that nobody reads any more would stop the program
+                self._on_line = None
 
     def _close(self) -> None:
         if not self._reader.is_alive() and self._process.stdout is not None:

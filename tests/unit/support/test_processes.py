@@ -49,6 +49,22 @@ async def test_a_program_that_prints_more_than_a_pipe_holds_comes_to_its_end(tmp
     assert log.path.read_text().splitlines()[-1] == lines[-1]
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError("nobody reads"), SystemExit(1)])
+async def test_a_listener_that_fails_is_told_no_more_and_holds_nothing_up(tmp_path: Path, error: BaseException) -> None:
+    told: list[str] = []
+
+    def fails(line: str) -> None:
+        told.append(line)
+        raise error
+
+    command = [sys.executable, "-c", "for n in range(3000): print(n, 'x' * 80)"]
+    log = RotatingFile(tmp_path / "log")
+    process = Process(command, folder=tmp_path, environment=dict(os.environ), log=log, on_line=fails)
+    assert await process.wait(SECONDS) == 0
+    await process.stop()
+    assert len(told) == 1 and process.last_lines[-1].startswith("2999 ")
+
+
 async def test_lines_of_bars_and_endless_lines_are_passed_on(tmp_path: Path) -> None:
     lines: list[str] = []
     process = start(tmp_path, r"import sys; sys.stdout.write('a\rb\r\n\n' + 'x' * 300000 + '\nend'); print()", lines)
