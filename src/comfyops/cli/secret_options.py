@@ -14,7 +14,7 @@ from comfyops.auth.secrets.changing import Record
 from comfyops.auth.secrets.store import Store
 from comfyops.cli.auth_options import person, records
 from comfyops.cli.options import settings
-from comfyops.errors import MissingFileError, PassphraseError
+from comfyops.errors import MissingFileError, PassphraseError, StorageError
 
 SecretsFile = Annotated[
     Path | None, typer.Option("--secrets-file", help="The document of secrets, else COMFYOPS_SECRETS_FILE.")
@@ -32,9 +32,9 @@ def store_of(secrets_file: Path | None) -> Store:
 
 @contextmanager
 def recording() -> Iterator[Record]:
-    """What writes changes into the audit log; opened before anything is changed, so that nothing goes unrecorded.
+    """What writes changes into the audit log, before they are made, so that nothing goes unrecorded.
 
-    Raises StorageError and MissingExtraError.
+    Raises StorageError, as what it gives does, and MissingExtraError.
     """
     with records(None) as (_, kept):
         from comfyops.auth.audit import AuditLog
@@ -44,6 +44,8 @@ def recording() -> Iterator[Record]:
             def record(action: str, facts: Mapping[str, str]) -> None:
                 target = facts.get("name", "")
                 audit.record(f"secrets.{action}", actor=f"cli:{person()}", target=target, details=facts)
+                if not audit.flush():
+                    raise StorageError("The change cannot be recorded, and was not made.", hint="See to the disk.")
 
             yield record
 

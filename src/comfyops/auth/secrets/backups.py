@@ -10,7 +10,8 @@ import base64
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,11 +115,14 @@ def read(path: Path, passphrase: str | None) -> tuple[Kept, ...]:
     return kept
 
 
-def restore(store: Store, kept: tuple[Kept, ...], *, outside: bool = False) -> tuple[Path, ...]:
-    """Put the files of a backup back, byte for byte; the document first. Returns what was written.
+@contextmanager
+def restoring(
+    store: Store, kept: tuple[Kept, ...], *, outside: bool = False
+) -> Iterator[Callable[[], tuple[Path, ...]]]:
+    """Write the files of a backup beside their places; what it gives puts them there, the document first.
 
-    Raises SecretsError before anything is written, where a file is no target of the backup's own document, or lies
-    outside of the root and `outside` is not set; StorageError.
+    Raises SecretsError where a file is no target of the backup's own document, or lies outside of the root and
+    `outside` is not set, and StorageError where one cannot be written: nothing has changed then.
     """
     document = model.loads(next(item.data for item in kept if item.path == ""))
     targets = {target.path for target in document.targets}
@@ -129,10 +133,15 @@ def restore(store: Store, kept: tuple[Kept, ...], *, outside: bool = False) -> t
         inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(store.root))
         if item.path and not inside and not outside:
             raise SecretsError(f"{item.path} lies outside of {store.root}.", hint="Add --outside to restore it too.")
-    private_files.make_folder(store.folder)
-    for item, path in sorted(places, key=lambda place: place[0].path):
-        private_files.write(path, item.data, item.mode)
-    return tuple(path for _, path in places)
+    store.make_folder()
+    places.sort(key=lambda place: place[0].path)
+    with private_files.staged((path, item.data, item.mode) for item, path in places) as put:
+
+        def done() -> tuple[Path, ...]:
+            put()
+            return tuple(path for _, path in places)
+
+        yield done
 
 
 def seal(data: bytes, passphrase: str) -> bytes:

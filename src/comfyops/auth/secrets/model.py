@@ -65,10 +65,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """A file as it is: its bytes and permissions; both None where there is none (on Windows, no permissions)."""
+    """A file as it is: its bytes and permissions; both None where there is none (on Windows, no permissions).
+
+    `problem` says why it cannot be read.
+    """
 
     data: bytes | None = field(default=None, repr=False)
     mode: int | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ def make(document: Document, actual: Mapping[str, Actual], now: datetime) -> Pla
 def _planned(document: Document, target: Target, actual: Actual, now: datetime) -> TargetPlan:
     wanted = {key: document.value(reference, now) for key, reference in target.keys.items()}
     form = FORMATS[target.format]
+    if actual.problem:
+        return TargetPlan(target, (), actual, problem=actual.problem)
     if any(wanted.get(key) is None for key in form.needed):
         return TargetPlan(target, (), actual, problem="The value that this file is made of is absent.")
     try:

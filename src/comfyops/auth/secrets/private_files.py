@@ -6,11 +6,13 @@ at any line leaves the old file or the new one, and at no moment one that others
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from comfyops.auth.secrets.model import Actual
@@ -57,36 +59,91 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     Raises DiskFullError and StorageError.
     """
-    real = Path(os.path.realpath(path))
-    temporary: Path | None = None
+    with staged([(path, data, mode)]) as put:
+        put()
+
+
+@contextmanager
+def staged(files: Iterable[tuple[Path, bytes, int]]) -> Iterator[Callable[[], None]]:
+    """Write files beside their places; what it gives puts all of them there, by renaming alone.
+
+    So a folder that cannot be written, or a full disk, is found out before anything has changed. Raises DiskFullError
+    and StorageError.
+    """
+    made: list[_Staged] = []
     try:
-        real.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        handle, name = tempfile.mkstemp(prefix=f".{real.name[:80]}.", suffix=".part", dir=real.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        for path, data, mode in files:
+            with _translated(path):
+                made.append(_Staged(path, *_temporary(Path(os.path.realpath(path)))))
+                made[-1].fill(data, mode)
+
+        def put() -> None:
+            for item in made:
+                item.put()
+
+        yield put
+    finally:
+        for item in made:
+            item.temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed process has left beside a file: it holds secrets. Only for who holds the lock."""
+    real = Path(os.path.realpath(path))
+    with suppress(OSError):
+        for left in real.parent.glob(f".{glob.escape(real.name[:80])}.*.part"):
+            left.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A file that was asked for at `path`, is to be at `real`, and lies at `temporary` meanwhile."""
+
+    path: Path
+    real: Path
+    temporary: Path
+    handle: int
+
+    def fill(self, data: bytes, mode: int) -> None:
+        """Write it whole."""
+        with os.fdopen(self.handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        _keep_owner(real, temporary)
-        temporary.chmod(mode)
-        temporary.replace(real)
-        temporary = None
-        sync_folder(real.parent)
+        _keep_owner(self.real, self.temporary)
+        self.temporary.chmod(mode)
+
+    def put(self) -> None:
+        """Put it in its place."""
+        with _translated(self.path):
+            self.temporary.replace(self.real)
+            sync_folder(self.real.parent)
+
+
+def _temporary(real: Path) -> tuple[Path, Path, int]:
+    """The place, and an empty file of mode 0600 beside it, which is open."""
+    real.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+    handle, name = tempfile.mkstemp(prefix=f".{real.name[:80]}.", suffix=".part", dir=real.parent)
+    return real, Path(name), handle
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise storage_error(error, path) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder that only its owner may enter, or make an existing one so. Raises StorageError."""
-    try:
+def make_folder(folder: Path, *, ours: bool = True) -> None:
+    """Make a folder that only its owner may enter; an existing one is made so where it is `ours`.
+
+    Raises StorageError.
+    """
+    with _translated(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        if is_open(folder):
+        if ours and is_open(folder):
             folder.chmod(FOLDER_MODE)
-    except OSError as error:
-        raise storage_error(error, folder) from error
 
 
 def is_open(path: Path) -> bool:
@@ -99,11 +156,10 @@ def is_open(path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path, timeout: float = 10.0) -> Iterator[None]:
-    """Let one process at a time change the secrets of a folder.
+    """Let one process at a time change the secrets of a folder, which has to be there.
 
     The operating system frees the lock of a process that was killed. Raises StorageError after `timeout` seconds.
     """
-    make_folder(folder)
     handle = locks.opened(folder / ".comfyops.lock")
     until = time.monotonic() + timeout
     try:

@@ -34,7 +34,7 @@ def backup(
     words = passphrase(passphrase_file)
     if output is not None and private_files.look(output).data is not None:
         raise UsageError(f"{output} is there already.", hint="Choose another name for the backup.")
-    path = backups.write(store, words, output)
+    path = changing.backup(store, words, output)
     data = {"path": path, "encrypted": words is not None, "bytes": path.stat().st_size}
     notes = [] if words else ["[yellow]not encrypted[/]: only its mode 0600 guards it; --passphrase-file encrypts"]
     return Result("secrets backup", data, [escape(str(path))], notes)

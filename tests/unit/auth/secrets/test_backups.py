@@ -30,6 +30,11 @@ def store(tmp_path: Path) -> Store:
     return made
 
 
+def restore(store: Store, kept: tuple[backups.Kept, ...], *, outside: bool = False) -> tuple[Path, ...]:
+    with backups.restoring(store, kept, outside=outside) as put:
+        return put()
+
+
 @pytest.mark.parametrize("words", [None, WORDS])
 def test_a_restore_brings_back_every_byte_and_mode(store: Store, words: str | None) -> None:
     before = store.file.read_bytes()
@@ -37,7 +42,7 @@ def test_a_restore_brings_back_every_byte_and_mode(store: Store, words: str | No
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     store.file.unlink()
     private_files.write(store.root / ".env", b"gone", 0o600)
-    written = backups.restore(store, backups.read(path, words))
+    written = restore(store, backups.read(path, words))
     assert store.file.read_bytes() == before and (store.root / ".env").read_bytes() == ENV
     assert stat.S_IMODE((store.root / ".env").stat().st_mode) == 0o640 and len(written) == 2
     assert stat.S_IMODE(store.file.stat().st_mode) == 0o600 and not (store.root / "t").exists()
@@ -101,7 +106,7 @@ def test_a_file_that_the_document_does_not_name_is_not_written(store: Store) -> 
     kept = (*backups.read(backups.write(store, None), None), backups.Kept("../evil", b"x", 0o600))
     store.file.unlink()
     with pytest.raises(SecretsError, match="does not name"):
-        backups.restore(store, kept)
+        restore(store, kept)
     assert not store.file.exists() and not (store.root.parent / "evil").exists()
 
 
@@ -112,9 +117,9 @@ def test_targets_outside_of_the_root_are_restored_when_asked_for(store: Store, t
     kept = backups.read(backups.write(store, None), None)
     private_files.write(outside, b"y")
     with pytest.raises(SecretsError, match="outside"):
-        backups.restore(store, kept)
+        restore(store, kept)
     assert outside.read_bytes() == b"y"
-    backups.restore(store, kept, outside=True)
+    restore(store, kept, outside=True)
     assert outside.read_bytes() == b"x"
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from comfyops.auth.secrets import model, private_files
+from comfyops.auth.secrets import changing, model, private_files
 from comfyops.auth.secrets.model import Target
+from comfyops.auth.secrets.store import Store
 from comfyops.errors import SecretsError, StorageError
 from tests.unit.auth.secrets.values import NOW, TOKEN, document
 
@@ -68,8 +71,10 @@ ROTATE = (
 root, line, step = Path(sys.argv[1]), 1, int(sys.argv[2])
 store, now = Store(root / ".secrets" / "comfyops.yaml"), datetime.now(UTC)
 quiet = lambda action, facts: None
+def told(action, facts):
+    (root / "record").write_text(facts["after"])
 def rotate():
-    changing.rotate(store, "worker", now, quiet, overlap=timedelta(0))
+    changing.rotate(store, "worker", now, told, overlap=timedelta(0))
 def held():
     document = store.load()
     return document.secrets["worker"].fields["value"]
@@ -78,10 +83,13 @@ while True:
     env = (root / ".env").read_bytes()
     alive = not killed_at(line, rotate)
     now_held, token = held(), (root / "token").read_text()
+    mark = plan.fingerprint(now_held, store.load().fingerprint_key)
+    assert now_held == before or (root / "record").read_text() == mark, line
     assert token in (before, now_held), line
     assert (root / ".env").read_bytes() in (env, env.replace(before.encode(), now_held.encode())), line
     changing.apply(store, now, quiet)
     assert (root / "token").read_text() == now_held and not store.plan(store.load(), now).drift
+    assert not [*root.glob(".*.part")], line
     if alive:
         break
     line += step
@@ -89,6 +97,16 @@ assert now_held != before
 print(line)
 """
 )
+
+
+class Told:
+    """A record that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.actions: list[str] = []
+
+    def __call__(self, action: str, facts: Mapping[str, str]) -> None:
+        self.actions.append(action)
 
 
 def run(code: str, *arguments: str) -> int:
@@ -133,9 +151,49 @@ def test_what_cannot_be_written_or_is_no_file_is_said(tmp_path: Path) -> None:
         pass
 
 
-def test_two_targets_or_the_document_cannot_be_one_file(tmp_path: Path) -> None:
-    from comfyops.auth.secrets.store import Store
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a folder that nobody can write")
+def test_nothing_changes_where_one_target_cannot_be_written(tmp_path: Path) -> None:
+    """The document, the targets before that one and the record of what was done stay as they are."""
+    good, bad = (Target(path, "token", {"token": "worker.value"}) for path in ("good", "/proc/none/token"))
+    store = Store(tmp_path / ".secrets" / "comfyops.yaml")
+    store.save(document(good))
+    changing.apply(store, NOW, told := Told())
+    store.save(document(good, bad))
+    before, done = store.file.read_bytes(), list(told.actions)
+    with pytest.raises(StorageError):
+        changing.rotate(store, "worker", NOW, told, overlap=timedelta(0))
+    assert store.file.read_bytes() == before and (tmp_path / "good").read_text() == TOKEN
+    assert told.actions == done and {path.name for path in tmp_path.iterdir()} == {".secrets", "good"}
 
+
+def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
+    store = Store(tmp_path / ".secrets" / "comfyops.yaml")
+    store.save(document(Target("good", "token", {"token": "worker.value"})))
+    before = store.file.read_bytes()
+
+    def refused(action: str, facts: Mapping[str, str]) -> None:
+        raise StorageError("The record cannot be written.")
+
+    with pytest.raises(StorageError, match="record"):
+        changing.rotate(store, "worker", NOW, refused, overlap=timedelta(0))
+    assert store.file.read_bytes() == before and not (tmp_path / "good").exists()
+
+
+def test_a_folder_that_is_not_ours_keeps_its_permissions(tmp_path: Path) -> None:
+    """A document in a shared folder must not lock others out of it."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    store = Store(shared / "site.yaml")
+    made = changing.create(store, document().secrets["worker"], lambda action, facts: None)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755 and store.load() == made and not store.too_open()
+    assert stat.S_IMODE(store.file.stat().st_mode) == 0o600
+    with pytest.raises(SecretsError, match="no document"):
+        changing.apply(Store(tmp_path / "none" / "comfyops.yaml"), NOW, lambda action, facts: None)
+    assert not (tmp_path / "none").exists()
+
+
+def test_two_targets_or_the_document_cannot_be_one_file(tmp_path: Path) -> None:
     store = Store(tmp_path / ".secrets" / "comfyops.yaml")
     keys = {"token": "worker.value"}
     (tmp_path / "link").symlink_to(tmp_path / "file")
@@ -145,11 +203,9 @@ def test_two_targets_or_the_document_cannot_be_one_file(tmp_path: Path) -> None:
 
 
 def test_a_target_that_changes_after_the_plan_is_not_overwritten(tmp_path: Path) -> None:
-    from comfyops.auth.secrets.store import Store
-
     store = Store(tmp_path / ".secrets" / "comfyops.yaml")
     made = store.plan(document(Target("t", "token", {"token": "worker.value"})), NOW)
     (tmp_path / "t").write_bytes(b"mine")
-    with pytest.raises(SecretsError, match="changed meanwhile"):
-        store.apply(made)
+    with pytest.raises(SecretsError, match="changed meanwhile"), store.staged(made):
+        pass
     assert (tmp_path / "t").read_bytes() == b"mine"
