@@ -146,6 +146,14 @@ class Queue:
         """The jobs of a filter, page by page. Raises UsageError for a cursor that is none."""
         return await self.store.read(lambda connection: reading.read_page(connection, which or Filter(), cursor))
 
+    async def in_queue(self, owner: str | None = None, limit: int = reading.MAX_PAGE) -> reading.InQueue:
+        """Ids of what runs and waits, at most `limit` of each."""
+        return await self.store.read(lambda connection: reading.read_queue(connection, owner, limit))
+
+    async def get_many(self, jobs: Sequence[str]) -> list[Job]:
+        """These jobs with their graphs, as far as they are there, in any order."""
+        return await self.store.read(lambda connection: reading.read_whole(connection, jobs))
+
     async def events(self, job: str, owner: str | None = None, after: int = 0) -> AsyncIterator[JobEvent]:
         """What happens to a job: its durable events after number `after`, then live ones, until it is over.
 

@@ -50,7 +50,10 @@ class Quotas:
         await self._store.write(lambda tx: tx.execute(delete(schema.quotas).where(schema.quotas.c.owner == owner)))
 
 
+_j = schema.jobs.c
 _LIMIT = select(schema.quotas.c.max_waiting).where(schema.quotas.c.owner == bindparam("who"))
+_WAITING = select(_j.number).where(_j.owner == bindparam("who"), _j.state == JobState.WAITING)
+_WAITING = _WAITING.limit(1).offset(bindparam("left"))  # the first beyond as many as there is room for
 
 
 def read_all(connection: Connection) -> tuple[Quota, ...]:
@@ -64,9 +67,7 @@ def check_waiting(tx: Tx, owner: str, more: int, limit: int | None) -> None:
     limit = own if own is not None else limit
     if limit is None:
         return
-    j = schema.jobs.c
-    waiting = select(j.number).where(j.owner == owner, j.state == JobState.WAITING)
-    if more > limit or tx.execute(waiting.limit(1).offset(limit - more)).first() is not None:
+    if more > limit or tx.execute(_WAITING, {"who": owner, "left": limit - more}).first() is not None:
         raise QueueFullError(
             f"{owner} has {limit} waiting jobs already, which is all it may have.",
             retry_after=_RETRY_AFTER,

@@ -6,9 +6,10 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from comfyops.errors import UsageError
 from comfyops.jobs import quotas, rows, schema
@@ -73,6 +74,31 @@ def _number(cursor: str) -> int:
     if not 0 <= number < 2**62 or _cursor(number) != cursor:
         raise UsageError("The cursor is none that a list of jobs gave.", hint="Leave it out for the first page.")
     return number
+
+
+@dataclass(frozen=True, slots=True)
+class InQueue:
+    """Ids of the jobs that run, by their numbers, and of those that wait, in the order in which they are to run."""
+
+    running: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+def read_queue(connection: Connection, owner: str | None, limit: int) -> InQueue:
+    """What runs and waits, at most `limit` of each."""
+    running = _in_queue(ACTIVE, owner).order_by(_j.number).limit(limit)
+    waiting = _in_queue((JobState.WAITING,), owner).order_by(_j.priority, _j.number).limit(limit)
+    return InQueue(tuple(connection.execute(running).scalars()), tuple(connection.execute(waiting).scalars()))
+
+
+def _in_queue(states: Sequence[JobState], owner: str | None) -> Select[Any]:
+    wanted: Select[Any] = select(_j.id).where(_j.state.in_(states))
+    return wanted if owner is None else wanted.where(_j.owner == owner)
+
+
+def read_whole(connection: Connection, ids: Sequence[str]) -> list[Job]:
+    """These jobs with their graphs, as far as they are there."""
+    return [rows.job(row) for row in connection.execute(rows.whole().where(_j.id.in_(ids)))]
 
 
 def read_events(connection: Connection, job: str, after: int) -> list[JobEvent]:

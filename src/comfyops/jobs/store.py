@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import queue as queues
 import sqlite3
@@ -103,6 +104,7 @@ class Store:
             raise
         self._readers = ThreadPoolExecutor(_READERS, "comfyops-read")
         self.origin = uuid4().hex[:12]  # tells this process's notices from others'
+        self._version = _Version(self.engine.url.database or "") if self.is_sqlite else None
         self._writer: _OneWriter | _ManyWriters
         self._writer = _OneWriter(self.engine) if self.is_sqlite else _ManyWriters(self.engine, self.origin)
 
@@ -116,6 +118,13 @@ class Store:
             now = text("SELECT extract(epoch FROM clock_timestamp())")
             theirs = float(await self.read(lambda connection: connection.execute(now).scalar_one()))
             self._ahead = theirs - self._clock()
+
+    def version(self) -> int | None:
+        """A number that is another one after every commit, whoever made it; None where the database has none.
+
+        For the thread of the loop: it takes microseconds.
+        """
+        return self._version.read() if self._version is not None else None
 
     async def read(self, what: Callable[[Connection], T]) -> T:
         """The result of a function that only reads, run in a thread. Raises DatabaseError."""
@@ -143,7 +152,26 @@ class Store:
         """Finish what is being written and let the database go."""
         self._writer.close()
         self._readers.shutdown()
+        if self._version is not None:
+            self._version.close()
         self.engine.dispose()
+
+
+class _Version:
+    """A connection to SQLite that never writes: to it every commit is another's, and shows."""
+
+    def __init__(self, path: str) -> None:
+        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+
+    def read(self) -> int | None:
+        try:
+            [(number,)] = self._connection.execute("PRAGMA data_version").fetchall()
+        except sqlite3.Error:
+            return None
+        return int(number)
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class _OneWriter:
@@ -265,6 +293,13 @@ def upsert(tx: Tx, table: Table, new: Mapping[str, Any], key: Sequence[str], cha
     if not changes:
         return statement.on_conflict_do_nothing()
     return statement.on_conflict_do_update(index_elements=list(key), set_=dict(changes))
+
+
+@functools.cache
+def adding(dialect: str, table: Table) -> Any:
+    """The statement that writes a row, or leaves the one that is there. To make one takes longer than to run it."""
+    make = sqlite_insert if dialect == "sqlite" else pg_insert
+    return make(table).on_conflict_do_nothing()
 
 
 CHANNEL = "comfyops"

@@ -17,7 +17,7 @@ from comfyops.errors import DependencyError, DuplicateKeyError, UnknownJobError,
 from comfyops.jobs import quotas, references, rows, schema, transitions
 from comfyops.jobs.job import OVER, Accepted, Job, JobState, Submission
 from comfyops.jobs.needs import Needs, needs_of
-from comfyops.jobs.store import Tx, upsert
+from comfyops.jobs.store import Tx, adding
 from comfyops.jobs.webhooks import check_address
 from comfyops.workflows import api_format
 from comfyops.workflows.node_types import NodeTypes
@@ -126,7 +126,8 @@ def take_key(tx: Tx, owner: str, key: str, request_hash: str, **values: str) -> 
     """
     row = {"owner": owner, "key": key, "request_hash": request_hash, "created_at": tx.now, **values}
     k = schema.idempotency.c
-    if tx.execute(upsert(tx, schema.idempotency, row, [], {}).returning(k.key)).first() is not None:
+    add_key = adding(tx.connection.dialect.name, schema.idempotency).values(**row)
+    if tx.execute(add_key.returning(k.key)).first() is not None:
         return None
     found: Row[Any] = tx.execute(select(schema.idempotency).where(k.owner == owner, k.key == key)).one()
     if found.request_hash != request_hash:
@@ -190,4 +191,4 @@ def unsettled(tx: Tx, jobs: Sequence[str], owner: str) -> dict[str, bool]:
 
 def _remember_needs(tx: Tx, needs: Needs) -> None:
     row = {"key": needs.key, "model_set": needs.model_set, "document": rows.dump(needs.as_dict())}
-    tx.execute(upsert(tx, schema.needs, row, [], {}))
+    tx.execute(adding(tx.connection.dialect.name, schema.needs), row)

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs
 
 from comfyops.errors import JobStateError, QueueError, UnknownJobError
 from comfyops.gateway.durable import entries
-from comfyops.gateway.exchange import Exchange
+from comfyops.gateway.durable.listing import QueueList
+from comfyops.gateway.exchange import JSON, Exchange
 from comfyops.gateway.prompts import is_job_id, read_json
 from comfyops.gateway.refusal import RefusedError
 from comfyops.jobs import told
@@ -37,6 +38,7 @@ class DurableReading:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._list = QueueList(queue)
 
     async def remaining(self, owner: str | None) -> int:
         """How many jobs wait or run."""
@@ -49,12 +51,7 @@ class DurableReading:
 
     async def queue(self, exchange: Exchange, owner: str | None) -> None:
         """GET /queue"""
-        running = await self._whole(owner, ACTIVE)
-        waiting = await self._whole(owner, (JobState.WAITING,))
-        found = {"queue_running": running, "queue_pending": sorted(waiting, key=lambda job: (job.priority, job.number))}
-        types = self._queue.node_types()
-        shown = {name: [entries.queue_item(job, types) for job in jobs] for name, jobs in found.items()}
-        await exchange.json(200, shown)
+        await exchange.answer(200, await self._list.read(owner), [JSON, (b"cache-control", b"no-store")])
 
     async def history(self, exchange: Exchange, owner: str | None) -> None:
         """GET /history: the newest `max_items`, oldest of them first."""
