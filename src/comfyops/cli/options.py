@@ -76,6 +76,5 @@ def wait_for(work: Coroutine[Any, Any, T], loop: Callable[[], asyncio.AbstractEv
 
 def _ending() -> list[int]:
     """The signals that end a command; a closed terminal is none where it was started to outlive it, as by nohup."""
-    closed = getattr(signal, "SIGHUP", None)
-    ignored = closed is None or signal.getsignal(closed) is signal.SIG_IGN
-    return [signal.SIGTERM] if ignored else [signal.SIGTERM, closed]
+    signals = [signal.SIGTERM, *(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))]
+    return [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]

@@ -56,6 +56,9 @@ SUBFOLDERS: Mapping[str, tuple[str, ...]] = {
 }
 """Folder name -> folders below `models`, in the order in which ComfyUI looks into them."""
 
+KNOWN = frozenset({*SUBFOLDERS, *ALIASES})
+"""ComfyUI's own names of folders, old and new ones."""
+
 OUTPUTS: Mapping[str, str] = {
     "checkpoints": "checkpoints",
     "loras": "loras",
@@ -91,22 +94,24 @@ def folders_of(comfyui: Path, extra: Iterable[Path] = ()) -> Folders:
     paths: dict[str, list[Path]] = {
         name: [comfyui / "models" / below for below in subfolders] for name, subfolders in SUBFOLDERS.items()
     }
-    for name, below in OUTPUTS.items():
-        paths[name].append(comfyui / "output" / below)
     own = comfyui / EXTRA_PATHS
-    for file in [*([own] if own.is_file() else []), *extra]:
-        for name, path, first in extra_paths(file):
-            known = paths.setdefault(name, [])
-            if path not in known:
-                known.insert(0 if first else len(known), path)
+    further = [line for file in [*([own] if own.is_file() else []), *extra] for line in extra_paths(file)]
+    further += [(name, comfyui / "output" / below, False) for name, below in OUTPUTS.items()]
+    for name, path, first in further:
+        known = paths.setdefault(name, [])
+        if path in known and first:
+            known.remove(path)
+        if path not in known:
+            known.insert(0 if first else len(known), path)
     return Folders({name: tuple(found) for name, found in paths.items()})
 
 
 def extra_paths(file: Path) -> list[tuple[str, Path, bool]]:
     """(folder name, path, whether it goes before all others) of each line of an `extra_model_paths.yaml`.
 
-    Relative paths start at `base_path`, a relative one of those at the file's own folder. Raises MissingFileError,
-    NotJsonError for what is no YAML, InputError for YAML that says something else.
+    Relative paths start at `base_path`, a relative one of those at the file's own folder; `~` and variables stand for
+    something in `base_path` alone. Raises MissingFileError, NotJsonError for what is no YAML, InputError for YAML that
+    says something else.
     """
     data = _load(file)
     found: list[tuple[str, Path, bool]] = []
@@ -115,21 +120,18 @@ def extra_paths(file: Path) -> list[tuple[str, Path, bool]]:
             continue
         if not isinstance(section, dict):
             raise _odd(file, f"{title!r} is no list of folders")
-        base = _path(str(section.get("base_path") or "").replace("\0", ""), file.absolute().parent)
-        first = section.get("is_default") is True
+        written = str(section.get("base_path") or "").replace("\0", "")
+        base = file.absolute().parent / os.path.expandvars(os.path.expanduser(written))  # noqa: PTH111 (never raises)
+        first = bool(section.get("is_default"))
         for name, value in section.items():
             if name in ("base_path", "is_default") or value is None:
                 continue
             if not isinstance(value, str) or not isinstance(name, str) or "\0" in value:
                 raise _odd(file, f"{title}.{name} is no path")
             if name not in _NOT_MODELS:
-                lines = [line.strip() for line in value.splitlines()]
-                found += [(canonical(name), _path(line, base), first) for line in lines if line]
+                lines = [line for line in value.split("\n") if line.strip()]
+                found += [(canonical(name), Path(os.path.normpath(base / line)), first) for line in lines]
     return found
-
-
-def _path(text: str, base: Path) -> Path:
-    return Path(os.path.normpath(base / os.path.expandvars(os.path.expanduser(text))))  # noqa: PTH111 (never raises)
 
 
 def _load(file: Path) -> dict[Any, Any]:

@@ -48,8 +48,40 @@ def test_default_paths_go_first_and_new_folders_are_added(tmp_path: Path) -> Non
     written(tmp_path, "x:\n  is_default: true\n  base_path: /m\n  vae: vae\n  ipadapter: ip\n")
     more = written(tmp_path, "y:\n  vae: /last\n", "more.yaml")
     paths = folders_of(tmp_path, [more]).paths
-    assert [path.as_posix() for path in (paths["vae"][0], paths["vae"][-1])] == ["/m/vae", "/last"]
+    assert [path.as_posix() for path in (paths["vae"][0], paths["vae"][-2])] == ["/m/vae", "/last"]
     assert paths["ipadapter"] == (Path("/m/ip"),)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("base_path: ${PLACE}/m\n  loras: L\n", ["/data/m/L"]),
+        ("base_path: ~/m\n  loras: L\n", ["/home/me/m/L"]),
+        ("base_path: /d\n  loras: ~/L\n", ["/d/~/L"]),
+        ("base_path: /d\n  loras: $PLACE/L\n", ["/d/$PLACE/L"]),
+        ("base_path: /d # here\n  # loras: no\n  loras: L # yes\n", ["/d/L"]),
+        ("base_path: /d\n  loras: |\n    L\n\n    M N\n", ["/d/L", "/d/M N"]),
+        ("base_path: /d\n  loras: >\n    L\n    M\n", ["/d/L M"]),
+        ("loras: /q/L\n", ["/q/L"]),
+        ("base_path: ''\n  loras: L\n", ["{here}/L"]),
+        ("base_path: /d/./e/..\n  loras: ./L/\n", ["/d/L"]),
+    ],
+)
+def test_odd_forms_mean_what_comfyui_makes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("PLACE", "/data")
+    monkeypatch.setenv("HOME", "/home/me")
+    found = [path.as_posix() for _, path, _ in extra_paths(written(tmp_path, f"x:\n  {lines}"))]
+    assert found == [text.format(here=tmp_path.as_posix()) for text in expected]
+
+
+@pytest.mark.parametrize("value", ["true", "yes", "1", "'false'"])
+def test_what_python_takes_for_true_makes_paths_the_first(tmp_path: Path, value: str) -> None:
+    """Also where another section has named the path before; folders of outputs come last."""
+    written(tmp_path, f"x:\n  loras: /a\ny:\n  is_default: {value}\n  loras: /a\nz:\n  loras: /b\n")
+    paths = [path.as_posix() for path in folders_of(tmp_path).paths["loras"]]
+    assert paths == ["/a", f"{tmp_path}/models/loras", "/b", f"{tmp_path}/output/loras"]
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "comfyui:\n"])
