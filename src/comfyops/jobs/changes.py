@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, update
+from typing import Any
+
+from sqlalchemy import Select, delete, select, update
 
 from comfyops.errors import DependencyError, JobStateError, UsageError
 from comfyops.jobs import hub, rows, schema, submitting, transitions
@@ -20,6 +22,26 @@ def cancel(tx: Tx, job: str, owner: str | None) -> Job:
         tx.execute(asked.values(cancel_requested=tx.now))
         tx.wakes.add(hub.CANCEL)
     return rows.read_job(tx.connection, job)
+
+
+def cancel_waiting(tx: Tx, owner: str | None, newest: int, most: int) -> int:
+    """Cancel at most so many of the waiting jobs up to a number; how many."""
+    wanted = _up_to(owner, newest).where(_j.state == JobState.WAITING).limit(most)
+    jobs = list(tx.execute(wanted).scalars())
+    for job in jobs:
+        transitions.move(tx, job, JobState.CANCELLED, _j.state == JobState.WAITING)
+    return len(jobs)
+
+
+def forget_over(tx: Tx, owner: str | None, newest: int, most: int) -> int:
+    """Delete at most so many of the jobs that are over, up to a number; how many."""
+    wanted = _up_to(owner, newest).where(_j.state.in_(OVER)).limit(most)
+    return int(tx.execute(delete(schema.jobs).where(_j.id.in_(wanted), _j.state.in_(OVER))).rowcount)
+
+
+def _up_to(owner: str | None, newest: int) -> Select[Any]:
+    wanted: Select[Any] = select(_j.id).where(_j.number <= newest).order_by(_j.number)
+    return wanted if owner is None else wanted.where(_j.owner == owner)
 
 
 def retry(tx: Tx, job: str, owner: str | None) -> Job:

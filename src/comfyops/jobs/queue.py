@@ -38,7 +38,7 @@ from comfyops.jobs.job import (
 from comfyops.jobs.links import LinkKeys
 from comfyops.jobs.offers import Offer, nobody
 from comfyops.jobs.quotas import Quotas
-from comfyops.jobs.store import Store
+from comfyops.jobs.store import Store, Tx
 from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.thumbnails import Thumbnails
 from comfyops.jobs.uploads import Uploads
@@ -53,6 +53,7 @@ STOP_TIMEOUT = 60.0
 """Seconds that `cancel` waits for a run to stop."""
 
 _SMALL = 100  # nodes
+_PART = 200  # jobs that are changed at once
 _LOOK = 2.0  # seconds between looks for what other processes wrote, where nothing tells of it
 
 
@@ -223,6 +224,10 @@ class Queue:
         """As `cancel`, without waiting until a run has stopped. Raises UnknownJobError."""
         return await self.store.write(lambda tx: changes.cancel(tx, job, owner))
 
+    async def cancel_waiting(self, owner: str | None = None) -> None:
+        """Cancel every job that waits now; those that run go on."""
+        await self._each_part(changes.cancel_waiting, owner)
+
     async def retry(self, job: str, owner: str | None = None) -> Job:
         """Have a failed, cancelled or expired job run again. Raises UnknownJobError, JobStateError."""
         return await self.store.write(lambda tx: changes.retry(tx, job, owner))
@@ -262,6 +267,16 @@ class Queue:
     async def delete(self, job: str, owner: str | None = None) -> None:
         """Forget a job that is over, with its outputs. Raises UnknownJobError, JobStateError."""
         await self.store.write(lambda tx: changes.forget(tx, job, owner))
+
+    async def delete_over(self, owner: str | None = None) -> None:
+        """Forget every job that is over now, with its outputs."""
+        await self._each_part(changes.forget_over, owner)
+
+    async def _each_part(self, change: Callable[[Tx, str | None, int, int], int], owner: str | None) -> None:
+        """Change all jobs that are there now, in parts between which others may write."""
+        newest = await self.store.read(reading.newest_number)
+        while await self.store.write(lambda tx: change(tx, owner, newest, _PART)) == _PART:
+            pass
 
     async def stats(self, owner: str | None = None) -> dict[str, int]:
         """How many jobs are in each state."""

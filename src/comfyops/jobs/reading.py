@@ -96,6 +96,11 @@ def _in_queue(states: Sequence[JobState], owner: str | None) -> Select[Any]:
     return wanted if owner is None else wanted.where(_j.owner == owner)
 
 
+def newest_number(connection: Connection) -> int:
+    """The number of the newest job, 0 where there is none."""
+    return int(connection.execute(select(func.max(_j.number))).scalar() or 0)
+
+
 def read_whole(connection: Connection, ids: Sequence[str]) -> list[Job]:
     """These jobs with their graphs, as far as they are there."""
     return [rows.job(row) for row in connection.execute(rows.whole().where(_j.id.in_(ids)))]

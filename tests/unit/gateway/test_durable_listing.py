@@ -97,3 +97,18 @@ async def test_the_version_changes_with_every_commit_and_only_then(still: Durabl
     assert store.version() == before
     await still.queue.pause()
     assert store.version() != before
+
+
+async def test_to_clear_takes_all_that_wait_and_then_all_of_history_and_nothing_of_others(still: DurableHouse) -> None:
+    ann, bob = still.token("ann"), still.token("bob")
+    kept = await submit(still, bob)
+    first = await submit(still, ann)
+    owner = (await still.queue.get(first)).owner
+    await still.queue.submit_batch([Submission(GRAPH)] * 450, owner)
+    assert len(await listed(still, ann)) == 451
+    assert (await still.ask("POST", "/queue", ann, json={"clear": True}))[0] == 200
+    assert await listed(still, ann) == [] and await listed(still, bob) == [kept]
+    assert (await still.queue.stats(owner))["cancelled"] == 451
+    assert (await still.ask("POST", "/history", ann, json={"clear": True}))[0] == 200
+    assert sum((await still.queue.stats(owner)).values()) == 0
+    assert await listed(still, bob) == [kept]

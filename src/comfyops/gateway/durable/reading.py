@@ -145,8 +145,9 @@ class DurableChanges:
     async def queue(self, exchange: Exchange, owner: str | None) -> None:
         """POST /queue: `clear` cancels every waiting job, `delete` those of a list that wait."""
         body = await _object(exchange)
-        jobs = await self._ids(owner, (JobState.WAITING,)) if body.get("clear") else _list(body, "delete")
-        for job in jobs:
+        if body.get("clear"):
+            await self._queue.cancel_waiting(owner)
+        for job in _list(body, "delete"):
             await self._cancel(job, owner, (JobState.WAITING,))
         await exchange.answer(200)
 
@@ -161,7 +162,9 @@ class DurableChanges:
     async def history(self, exchange: Exchange, owner: str | None) -> None:
         """POST /history: `clear` forgets every job that is over, `delete` those of a list."""
         body = await _object(exchange)
-        for job in await self._ids(owner, OVER) if body.get("clear") else _list(body, "delete"):
+        if body.get("clear"):
+            await self._queue.delete_over(owner)
+        for job in _list(body, "delete"):
             try:
                 await self._queue.delete(job, owner)
             except (UnknownJobError, JobStateError):
