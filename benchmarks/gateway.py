@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -65,26 +65,30 @@ class Taken:
 
 
 def measure(*, quick: bool, server: str | None) -> Iterator[Row]:
-    """Requests, jobs, a large picture, a stream of progress, idle sockets."""
+    """Requests, jobs, a large picture, progress, idle sockets; over the durable queue, and passed through."""
     if shutil.which("wrk") is None:
         print("wrk is not installed (apt-get install wrk): the gateway is not measured", file=sys.stderr)
         return
+    for mode, how in ((), "durable queue"), (("--pass-through",), "passed through"):
+        for row in _mode(mode, quick=quick, server=server):
+            yield replace(row, what=f"{how}, {row.what}")
+
+
+def _mode(mode: Sequence[str], *, quick: bool, server: str | None) -> Iterator[Row]:
     seconds, rounds = (1, 1) if quick else (2, 7)
-    with running(server) as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder)) as places:
+    front = running(server)
+    with front as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder), mode) as places:
         yield from _queue(places, name, seconds, rounds)
-        yield from _pictures("GET /view, 20 MiB, passed through", places, name, seconds, rounds)
+        yield from _pictures(places, name, seconds, rounds)
         yield from asyncio.run(_python(places, name, quick=quick))
-    keeping = running(server)
-    with keeping as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder), []) as places:
-        yield from _pictures("GET /view, 20 MiB, kept by the queue", places, name, seconds, rounds)
     # to run jobs would take from the simulator's one thread what its answers need, and the more, the fewer it gets
     idle = running(server, "--fault", "dead-worker")
-    with idle as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder)) as places:
+    with idle as (url, name), tempfile.TemporaryDirectory() as folder, _gateway(url, Path(folder), mode) as places:
         yield from _prompts(places, name if server else f"{name}, which runs none", Path(folder), seconds, rounds)
 
 
 @contextmanager
-def _gateway(url: str, home: Path, mode: Sequence[str] = ("--pass-through",)) -> Iterator[Places]:
+def _gateway(url: str, home: Path, mode: Sequence[str]) -> Iterator[Places]:
     made = subprocess.run(
         [comfyops(), "auth", "token", "create", "bench", "--role", "artist", "--home", str(home), "--json"],
         stdout=subprocess.PIPE, check=True,
@@ -177,13 +181,14 @@ def _prompts(places: Places, name: str, folder: Path, seconds: int, rounds: int)
 
 
 def _clear(places: Places) -> None:
-    """Take every waiting job out of the server's queue: who comes next is not to pay for them."""
-    request = Request(f"{places.direct}/queue", b'{"clear": true}', {"Content-Type": "application/json"})
-    with urlopen(request) as answer:
-        answer.read()
+    """Take every waiting job out of the queues: who comes next is not to pay for them."""
+    for url, headers in places.both().values():
+        request = Request(f"{url}/queue", b'{"clear": true}', {"Content-Type": "application/json", **headers})
+        with urlopen(request) as answer:
+            answer.read()
 
 
-def _pictures(what: str, places: Places, name: str, seconds: int, rounds: int) -> Iterator[Row]:
+def _pictures(places: Places, name: str, seconds: int, rounds: int) -> Iterator[Row]:
     picture = os.urandom(_VIEW)
     saved = {place: asyncio.run(_uploaded(*where, picture)) for place, where in places.both().items()}
     urls = {
@@ -193,7 +198,7 @@ def _pictures(what: str, places: Places, name: str, seconds: int, rounds: int) -
         )
         for place, (url, headers) in places.every().items()
     }
-    yield from _beside(what, _in_turn(urls, "", seconds, rounds, 1), name, 0.9)
+    yield from _beside("GET /view, 20 MiB", _in_turn(urls, "", seconds, rounds, 1), name, 0.9)
 
 
 async def _uploaded(url: str, headers: dict[str, str], picture: bytes) -> str:
