@@ -20,7 +20,9 @@ from comfyops.auth.secrets.formats import FORMATS
 from comfyops.errors import SecretsError
 
 HASH_KEYS = ("COMFYUI_API_TOKEN", "COMFYUI_BEARER_TOKEN", "COMFYUI_AUTH_TOKEN", "QWEN_API_USER_TOKEN", "QWEN_API_TOKEN")
+_BOM = b"\xef\xbb\xbf"  # which some editors and shells of Windows put first
 RAW_KEYS = ("COMFYUI_RAW_TOKEN", "COMFYUI_PASSWORD")
+_DECORATION = " \t├└│─|`+-"  # of lists and of trees
 _LINE = re.compile(r"^[\s├└│─|`+-]*(?P<key>\w+)\s*[:=]\s*(?P<value>.*?)\s*,?$")
 _ENV_KEYS = {
     "env_main": {"COMFYUI_API_TOKEN": "hash", "COMFYUI_RAW_TOKEN": "password"},
@@ -70,13 +72,13 @@ def read(name: str, data: bytes) -> Found:
 
 def password_file(data: bytes) -> Found:
     """The PASSWORD file of ComfyUI-Login."""
-    held = FORMATS["comfyui-login-password"].read(data)
+    held = FORMATS["comfyui-login-password"].read(data.removeprefix(_BOM))
     return Found("PASSWORD", held.get("hash"), username=held.get("username"))
 
 
 def token(data: bytes) -> Found:
     """A file of one token: a hash, or a raw token."""
-    value = (FORMATS["token"].read(data).get("token") or "").strip()
+    value = (FORMATS["token"].read(data.removeprefix(_BOM)).get("token") or "").strip()
     return Found("token", *_split(value or None))
 
 
@@ -129,17 +131,32 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def _of_lines(text: str) -> dict[str, Any]:
+    """Lines `name: value`; a list stands in brackets, or one item a line below its name."""
     found: dict[str, Any] = {}
-    for match in filter(None, map(_LINE.match, text.splitlines())):
-        value = match["value"]
-        if value.startswith("[") and value.endswith("]"):
-            inner = [item.strip().strip("\"'") for item in value[1:-1].split(",")]
-            found[match["key"]] = [item for item in inner if item and item != "..."]
+    items: list[str] | None = None
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            if items is not None:
+                items += _items(line)
+            continue
+        value, items = match["value"], None
+        if value in ("", "["):
+            found[match["key"]] = items = []
+        elif value.startswith("[") and value.endswith("]"):
+            found[match["key"]] = _items(value)
         else:
-            found[match["key"]] = (
-                value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
-            )
+            found[match["key"]] = _unquoted(value)
     return found
+
+
+def _items(text: str) -> list[str]:
+    made = [_unquoted(item.strip()) for item in text.strip(_DECORATION + "[],").split(",")]
+    return [item for item in made if item and item != "..." and not item.startswith("#")]
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def _locations(value: Any) -> list[Place]:

@@ -1,7 +1,8 @@
 """An `.env` file as its lines: values are set and removed, every other byte stays as it is.
 
-Known: comments, blank lines, `export`, spaces around `=`, single and double quotes, values over several lines, comments
-after values, `\\r\\n`, a byte order mark. What is not understood is kept. Bytes that are not UTF-8 are kept too.
+Known: comments, blank lines, `export`, spaces around `=` (or `:`, which Compose takes too), single and double quotes,
+values over several lines, comments after values, `\\r\\n`, a byte order mark. What is not understood is kept. Bytes that
+are not UTF-8 are kept too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from comfyops.auth.secrets import env_values
 from comfyops.errors import SecretsError
 
 _START = re.compile(
-    r"(?P<head>\ufeff?[^\S\r\n]*(?:export[^\S\r\n]+)?(?P<key>[A-Za-z_][\w.-]*)[^\S\r\n]*=[^\S\r\n]*)", re.A
+    r"(?P<head>\ufeff?[^\S\r\n]*(?:export[^\S\r\n]+)?(?P<key>[A-Za-z_][\w.-]*)[^\S\r\n]*[=:][^\S\r\n]*)", re.A
 )
 _REST = re.compile(r"(?P<tail>[^\S\r\n]*(?:#[^\r\n]*)?)(?P<end>\r\n|\n|\r|\Z)")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")

@@ -5,12 +5,11 @@ Adding one is a class here and a line in FORMATS.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from comfyops.auth.secrets import env_file
+from comfyops.auth.secrets import env_file, json_file
 from comfyops.errors import SecretsError
 
 
@@ -109,33 +108,15 @@ class Json:
 
     def read(self, data: bytes | None) -> Mapping[str, str | None]:
         """All texts of the object, by their dotted names."""
-        return dict(_leaves(_object(data), ""))
+        return dict(_leaves(json_file.loads(data), ""))
 
     def write(self, data: bytes | None, values: Mapping[str, str | None]) -> bytes:
-        """The object with these members; its order and indentation stay."""
-        top = _object(data)
+        """The object with these members; only theirs are bytes that change."""
+        made, there = data or b"", self.read(data)
         for key, value in values.items():
-            _set(top, key.split("."), value)
-        text = _text(data)
-        indent = re.search(r"\n([ \t]+)", text)
-        spaces: str | int | None = indent[1] if indent else (None if text.strip() else 2)
-        end = "\n" if text.endswith("\n") or not text else ""
-        return (json.dumps(top, indent=spaces, ensure_ascii=False) + end).encode()
-
-
-def _object(data: bytes | None) -> dict[str, Any]:
-    text = _text(data)
-    try:
-        value = json.loads(text, parse_constant=_refused) if text.strip() else {}
-    except (ValueError, RecursionError):
-        raise SecretsError("A json target is not JSON.") from None
-    if not isinstance(value, dict):
-        raise SecretsError("A json target is no JSON object.")
-    return value
-
-
-def _refused(_: str) -> None:
-    raise ValueError("not JSON")
+            if key not in there or there[key] != value:
+                made = json_file.with_value(made, key.split("."), value)
+        return made
 
 
 def _leaves(value: Mapping[str, Any], before: str) -> list[tuple[str, str | None]]:
@@ -146,20 +127,6 @@ def _leaves(value: Mapping[str, Any], before: str) -> list[tuple[str, str | None
         else:
             found.append((f"{before}{key}", item if isinstance(item, str) else None))
     return found
-
-
-def _set(top: dict[str, Any], names: list[str], value: str | None) -> None:
-    *folders, last = names
-    for name in folders:
-        if value is None and name not in top:
-            return
-        top = top.setdefault(name, {})
-        if not isinstance(top, dict):
-            raise SecretsError("A key of a json target leads into something that is no object.")
-    if value is None:
-        top.pop(last, None)
-    else:
-        top[last] = value
 
 
 def _text(data: bytes | None) -> str:

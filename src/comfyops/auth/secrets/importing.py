@@ -104,16 +104,21 @@ def _secret(
         raise SecretsError("None of these files holds a secret.", hint=hint)
     if known_hash is None:
         assert password is not None
+        _check("raw token", strength.password_problem(password))
         return Secret(name, "login", rotation.fresh("login", password, username), now), ["the hash is new"]
-    problem = strength.hash_problem(known_hash)
-    if problem:
-        raise WeakSecretError(f"The bcrypt hash of these files is refused: {problem}.", hint=_FRESH)
+    _check("bcrypt hash", strength.hash_problem(known_hash))
     fields = {"hash": known_hash, "username": username or "admin"}
     if password is not None and not rotation.belongs(password, known_hash):
         remarks.append("the raw token is left out: the hash was not made of it")
     elif password is not None:
+        _check("raw token", strength.password_problem(password))
         fields["password"] = password
     return Secret(name, "login", rotation.checked(fields), now), remarks
+
+
+def _check(what: str, problem: str | None) -> None:
+    if problem:
+        raise WeakSecretError(f"The {what} of these files is refused: {problem}.", hint=_FRESH)
 
 
 def _targets(

@@ -103,6 +103,12 @@ def test_a_written_value_means_what_compose_makes_of_it(written: str, read: str 
     assert env_file.loads(f"A=1\nEMPTY=\nKEY= {written}\n".encode()).effective()["KEY"] == read
 
 
+def test_a_colon_is_a_sign_of_equality_for_compose() -> None:
+    held = env_file.loads(b"KEY=a\nKEY: 'b' # c\nexport OTHER : x\n")
+    assert held.effective() == {"KEY": "b", "OTHER": "x"}
+    assert held.with_value("KEY", "v").dumps() == b"KEY=v\nKEY: v # c\nexport OTHER : x\n"
+
+
 def test_what_was_meant_by_a_hash_without_quotes_is_known() -> None:
     assert env_file.loads(f"KEY={HASH}\n".encode()).literal() == {"KEY": HASH}
 

@@ -75,6 +75,13 @@ def test_form_a_with_paths_of_other_machines(tmp_path: Path) -> None:
         (FORM_C, "conf C", [".env", DOCKER, "login/PASSWORD"]),
         (FORM_C_LINES, "conf C", [".env", DOCKER]),
         (f"raw_token = {PASSWORD}\nbcrypt_hash = '{HASH}'\n", "conf C", []),
+        (
+            f"raw_token: {PASSWORD}\nbcrypt_hash: {HASH}\ntarget_files:\n  # all\n  - .env\n  - {DOCKER}\n",
+            "conf C",
+            [".env", DOCKER],
+        ),
+        (f"target_files: [\n  '.env',\n  {DOCKER}\n]\nbcrypt_hash: {HASH}\n", "conf C", [".env", DOCKER]),
+        (f"├── bcrypt_hash: {HASH}\n└── target_files:\n    ├── .env\n    └── {DOCKER}\n", "conf C", [".env", DOCKER]),
     ],
 )
 def test_the_other_forms(tmp_path: Path, text: str, kind: str, paths: list[str]) -> None:
@@ -100,6 +107,28 @@ def test_password_token_and_env_files_become_targets_themselves(tmp_path: Path) 
         (".env", "env"),
     ]
     assert "HF_TOKEN" not in made.document.targets[2].keys and "repeats its own name" in made.remarks[0]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    """Shells of Windows put one before what they write."""
+    password, token = tmp_path / "PASSWORD", tmp_path / "qwen-api-user.token"
+    password.write_text(f"\ufeff{HASH}\r\nada\r\n")
+    token.write_text(f"\ufeff{HASH}\r\n")
+    made = take(tmp_path, password, token)
+    assert dict(made.document.secrets["comfyui"].fields) == {"hash": HASH, "username": "ada"}
+
+
+@pytest.mark.parametrize("hash_line", ["", f"COMFYUI_API_TOKEN='{HASH}'\n"])
+def test_a_weak_raw_token_is_refused_with_a_way_out(tmp_path: Path, hash_line: str) -> None:
+    """Also one that agrees with its hash: the document's own error would lead to a command that cannot work yet."""
+    import bcrypt
+
+    weak = "short"
+    known = bcrypt.hashpw(weak.encode(), bcrypt.gensalt(10)).decode()
+    (tmp_path / ".env").write_text(f"COMFYUI_RAW_TOKEN={weak}\n{hash_line.replace(HASH, known)}")
+    with pytest.raises(WeakSecretError, match="raw token of these files") as caught:
+        take(tmp_path, tmp_path / ".env")
+    assert "--fresh" in str(caught.value.hint)
 
 
 def test_the_usual_places_are_found(tmp_path: Path) -> None:
