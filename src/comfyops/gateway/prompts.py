@@ -18,7 +18,7 @@ from comfyops.errors import InputError
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.settings import Classes, Limits
 from comfyops.workflows import api_format
-from comfyops.workflows.checks.dangers import dangers
+from comfyops.workflows.checks.dangers import circling, dangers
 from comfyops.workflows.checks.server import Verdict, check
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
@@ -105,14 +105,20 @@ def judge(request: Request, types: NodeTypes) -> Verdict:
     """What a server with these node types says of the graph. Raises RefusedError for what would break it."""
     verdict = check(request.graph, types, targets=request.targets)
     if verdict.accepted:
-        avert(request.graph)
+        avert(verdict.graph, types, verdict.good_outputs)
     return verdict
 
 
-def avert(graph: Graph) -> None:
-    """Raise RefusedError for a graph that would break a server."""
-    for danger in dangers(graph):
+def avert(graph: Graph, types: NodeTypes | None = None, outputs: tuple[str, ...] | None = None) -> None:
+    """Raise RefusedError for a graph that would break a server with these node types (None = not known).
+
+    `outputs` are the nodes that it would run (None = any).
+    """
+    for danger in dangers(graph, types, outputs):
         raise RefusedError(400, danger.code, danger.message)
+    if circle := circling(graph):
+        words = f"Nodes need their own results: {', '.join(key[:40] for key in circle[:5])}."
+        raise RefusedError(400, "dependency_cycle", words)
 
 
 def refuse(verdict: Verdict) -> NoReturn:

@@ -56,7 +56,7 @@ def report(
     verdict = check(graph, types, file_exists=file_exists)
     problems = [*request_problems(request or {}, modern=types.is_modern), *_errors(verdict, types)]
     if verdict.accepted:
-        problems += dangers(graph)
+        problems += dangers(verdict.graph, types, verdict.good_outputs)
     if verdict.accepted or verdict.node_faults or verdict.silent_cycle:
         problems += cautions(verdict.graph, types)
     order = list(Severity)

@@ -34,6 +34,22 @@ def chain(length: int) -> dict[str, Any]:
     return {**nodes, "end": {"class_type": "SaveImage", "inputs": last}}
 
 
+def loose(length: int, slot: object = 0, ring: bool = False) -> dict[str, Any]:
+    """A chain of nodes that no output needs; `ring` closes it."""
+    nodes: dict[str, Any] = {"c0": LONELY}
+    for number in range(1, length):
+        nodes[f"c{number}"] = {"class_type": "ImageInvert", "inputs": {"image": [f"c{number - 1}", slot]}}
+    if ring:
+        nodes["c0"] = {"class_type": "ImageInvert", "inputs": {"image": [f"c{length - 1}", slot]}}
+    return nodes
+
+
+def saved(*, more: dict[str, Any] | None = None, **inputs: object) -> dict[str, Any]:
+    """A picture that is saved, with further inputs of the last node, which its class does not have."""
+    last = {"images": ["1", 0], "filename_prefix": "x", **inputs}
+    return {"1": LONELY, "2": {"class_type": "SaveImage", "inputs": last}, **(more or {})}
+
+
 def deep(levels: int) -> str:
     return "[" * levels + "]" * levels
 
@@ -57,6 +73,20 @@ POISON: dict[str, object] = {
             "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
         }
     },
+    "a cycle that no output needs": {"prompt": {**GOOD, **loose(2, ring=True)}},
+    "a cycle by an input that there is not": {"prompt": saved(other=["2", 0])},
+    "a chain behind a cycle": {"prompt": {**GOOD, **loose(2, ring=True), **loose(990, ring=True)}},
+    "a long chain that no output needs": {"prompt": {**GOOD, **loose(990)}},
+    "a long chain of odd numbers of outputs": {"prompt": {**GOOD, **loose(990, 0.0)}},
+    "a long chain of outputs before the first": {"prompt": {**GOOD, **loose(990, -1)}},
+    "a long chain of outputs that are true": {"prompt": {**GOOD, **loose(990, True)}},
+    "a link to nowhere of an input that there is not": {"prompt": saved(other=["99", 0])},
+    "a link to nowhere further up": {
+        "prompt": saved(other=["3", 0], more={"3": {**LONELY, "inputs": {"x": ["9", 0]}}})
+    },
+    "a link to an output that there is not": {"prompt": saved(other=["1", 7])},
+    "a link to half an output": {"prompt": saved(other=["1", 0.5])},
+    "a link to an output before the first": {"prompt": saved(other=["1", -7])},
     "a client that is an object": {"prompt": GOOD, "client_id": {}},
     "a client that is a list": {"prompt": GOOD, "client_id": ["x"]},
     "an id that is a number": {"prompt": GOOD, "prompt_id": 42},

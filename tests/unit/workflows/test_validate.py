@@ -101,6 +101,31 @@ def test_a_cycle_that_no_output_needs_is_only_unused() -> None:
     assert only(graph).code == "unused_node"
 
 
+@pytest.mark.parametrize(
+    ("link", "code"),
+    [(["99", 0], "link_to_missing_node"), (["8", 1], "link_slot_missing"), (["8", 0.5], "link_slot_missing")],
+)
+def test_a_link_that_leads_nowhere_is_a_danger_in_an_input_that_the_class_does_not_have(
+    link: object, code: str
+) -> None:
+    graph = sd15(n9_other=link)
+    answer = report(api_format.parse(graph), TYPES)
+    assert answer.valid and [(p.node, p.input, p.code) for p in answer.problems if p.severity is Severity.DANGER] == [
+        ("9", "other", code)
+    ]
+    unused = {**sd15(), "10": {"class_type": "ImageInvert", "inputs": {"image": link}}}
+    assert report(api_format.parse(unused), TYPES).safe
+
+
+@pytest.mark.parametrize("ring", [False, True])
+def test_a_long_chain_is_a_danger_though_no_output_needs_it(ring: bool) -> None:
+    loose = {f"c{n}": {"class_type": "ImageInvert", "inputs": {"image": [f"c{n - 1}", 0.0]}} for n in range(950)}
+    if ring:
+        loose["c0"]["inputs"] = {"image": ["c949", 0.0]}
+    answer = report(api_format.parse({**sd15(), **loose}), TYPES)
+    assert answer.valid and [p.code for p in answer.problems if p.severity is Severity.DANGER] == ["chain_too_deep"]
+
+
 def test_a_node_without_inputs_is_a_danger_the_server_accepts() -> None:
     graph = sd15()
     graph["10"] = {"class_type": "ImageInvert"}

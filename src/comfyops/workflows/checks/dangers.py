@@ -1,25 +1,34 @@
 """What a server accepts and then breaks on: prompts that kill its worker or end its process, though it answered 200.
 
 Source: the poison prompts tried on ComfyUI 0.8.0 and 0.33.0. After most of them HTTP goes on answering, but nothing
-runs any more until somebody restarts the server.
+runs any more until somebody restarts the server. A server checks the inputs that a class has, of nodes that an output
+needs; but it follows the links of all inputs of all nodes, and dies of those that lead nowhere or too deep.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
-from comfyops.workflows.graph import Graph
+from comfyops.workflows.graph import Graph, Node
+from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 
 SAFE_DEPTH = 900
 """Longest chain of nodes that is safe; chains over about 980 kill the worker of a server."""
 
+_Followed: TypeAlias = tuple[str, str, float]  # name of the input, node, output
+
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-def dangers(graph: Graph) -> Iterator[Problem]:
-    """The dangers in a graph, for a server that accepts it."""
+def dangers(graph: Graph, types: NodeTypes | None = None, outputs: Iterable[str] | None = None) -> Iterator[Problem]:
+    """The dangers in a graph, for a server that accepts it.
+
+    `types` are the server's (None = not known), `outputs` the output nodes that it would run (None = any).
+    """
     for node in graph:
         if node.inputs is None:
             words = (
@@ -30,27 +39,85 @@ def dangers(graph: Graph) -> Iterator[Problem]:
     if depth > SAFE_DEPTH:
         words = f"Node {deepest} ends a chain of {depth} nodes; over {SAFE_DEPTH} come near to where servers break."
         yield Problem(deepest, "", "chain_too_deep", Severity.DANGER, words)
+    for node, links in _running(graph, graph.nodes if outputs is None else outputs):
+        yield from _wrong_links(node, links, graph, types)
+
+
+def _wrong_links(node: Node, links: Iterable[_Followed], graph: Graph, types: NodeTypes | None) -> Iterator[Problem]:
+    """Links of a node that runs, to what is not there."""
+    for name, source, slot in links:
+        if source not in graph.nodes:
+            words = f"Node {node.id}: {name!r} links to node {source[:40]!r}, which is not there; servers die of that."
+            yield Problem(node.id, name, "link_to_missing_node", Severity.DANGER, words)
+        elif type(slot) is not int or not 0 <= slot < _outputs(graph.nodes[source], types):
+            words = f"Node {node.id}: {name!r} links to output {slot!r} of node {source[:40]!r}, which has no such one."
+            yield Problem(node.id, name, "link_slot_missing", Severity.DANGER, words)
+
+
+def _outputs(node: Node, types: NodeTypes | None) -> float:
+    """How many outputs a node has, without end where that is not known."""
+    if types is None or node.class_type is None or node.class_type not in types:
+        return math.inf
+    return len(types[node.class_type].outputs)
+
+
+def _followed(node: Node) -> list[_Followed]:
+    """Whatever a server follows as a link; it takes any number as an output."""
+    found = []
+    for name, value in (node.inputs or {}).items():
+        if isinstance(value, tuple) and len(value) == 2:
+            source, slot = value
+            if isinstance(source, str) and isinstance(slot, int | float):
+                found.append((name, source, slot))
+    return found
+
+
+def _running(graph: Graph, outputs: Iterable[str]) -> Iterator[tuple[Node, list[_Followed]]]:
+    """These nodes and all that a server runs for them, with their links."""
+    pending = list(outputs)
+    found = set(pending)
+    while pending:
+        node = graph.nodes[pending.pop()]
+        links = _followed(node)
+        yield node, links
+        for _, source, _ in links:
+            if source not in found and source in graph.nodes:
+                found.add(source)
+                pending.append(source)
 
 
 def longest_chain(graph: Graph) -> tuple[str, int]:
-    """(last node, number of nodes) of the longest chain of links; nodes on a cycle are left out of the count."""
+    """(last node, number of nodes) of the longest chain of links; nodes on a cycle or behind one count as a chain."""
+    depth, left = _depths(graph)
+    last = max(depth, key=depth.__getitem__, default="")
+    deepest = depth.get(last, 0)
+    return (left[0], deepest + len(left)) if left else (last, deepest)
+
+
+def circling(graph: Graph) -> tuple[str, ...]:
+    """The nodes on cycles of links, and those behind them; () where there is no cycle."""
+    return _depths(graph)[1]
+
+
+def _depths(graph: Graph) -> tuple[dict[str, int], tuple[str, ...]]:
+    """How many nodes the longest chain to each node has; and those on a cycle or behind one, where it has no end."""
+    users: dict[str, list[str]] = {key: [] for key in graph.nodes}
     waiting: dict[str, int] = {}
-    users: dict[str, list[str]] = {}
     for node in graph:
-        sources = {link.node for _, link in node.links() if link.node in graph}
+        sources = {source for _, source, _ in _followed(node) if source in users}
         waiting[node.id] = len(sources)
         for source in sources:
-            users.setdefault(source, []).append(node.id)
-    depth = {key: 1 for key, count in waiting.items() if count == 0}
+            users[source].append(node.id)
+    depth = {key: 1 for key, count in waiting.items() if not count}
     ready = list(depth)
     for key in ready:  # grows while it is gone through
-        for user in users.get(key, ()):
-            depth[user] = max(depth.get(user, 0), depth[key] + 1)
+        deeper = depth[key] + 1
+        for user in users[key]:
             waiting[user] -= 1
-            if waiting[user] == 0:
+            if not waiting[user]:  # its deepest source comes last
+                depth[user] = deeper
                 ready.append(user)
-    last = max(ready, key=depth.__getitem__, default="")
-    return last, depth.get(last, 0)
+    return depth, tuple(key for key, count in waiting.items() if count)
 
 
 def request_problems(request: Mapping[str, object], *, modern: bool) -> Iterator[Problem]:
