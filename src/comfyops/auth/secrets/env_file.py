@@ -1,8 +1,8 @@
 """An `.env` file as its lines: values are set and removed, every other byte stays as it is.
 
 Known: comments, blank lines, `export`, spaces around `=` (or `:`, which Compose takes too), single and double quotes,
-values over several lines, comments after values, `\\r\\n`, a byte order mark. What is not understood is kept. Bytes that
-are not UTF-8 are kept too.
+values over several lines, comments after values, `\\r\\n`, a byte order mark. What is not understood is kept. Bytes
+that are not UTF-8 are kept too.
 """
 
 from __future__ import annotations
