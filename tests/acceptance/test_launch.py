@@ -216,9 +216,12 @@ def test_required_models_are_fetched_first_and_optional_ones_never_block(folder:
         port = free_port()
         arguments = ("launch", "--comfyui-path", "ComfyUI", "--group", "mine", "--port", str(port))
         done = comfyops(*arguments, "--", "--fail", "exit", folder=folder, variables=variables)
+        elsewhere = comfyops(*arguments, "--", "--base-directory", "other", folder=folder, variables=variables)
     done.failed_with("launch", "exit code 3", "1 required model to fetch first")
     assert (folder / "ComfyUI/models" / needed).read_bytes() == DATA
     assert not (folder / "ComfyUI/models" / wished).exists()
+    elsewhere.failed_with("launch", "exit code 2", "1 required model to fetch first", "--base-directory")
+    assert (folder / "ComfyUI/other/models" / needed).read_bytes() == DATA
     again = comfyops(*arguments, "--", "--fail", "exit", folder=folder, variables=variables)
     again.failed_with("launch", "exit code 3", "1 required model there")
 

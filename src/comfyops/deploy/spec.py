@@ -66,9 +66,10 @@ def spec(
     Raises UsageError for what ComfyUI could not do, or an option of ours among the further arguments.
     """
     for item in extra:
-        option = _OURS.get(item.partition("=")[0])
-        if option is not None:
-            raise UsageError(f"{item} must not stand after --.", hint=f"Give {option} before it.")
+        name = item.partition("=")[0]
+        ours = next((_OURS[option] for option in _OURS if len(name) > 2 and option.startswith(name)), None)
+        if ours is not None:  # ComfyUI takes abbreviations too
+            raise UsageError(f"{item} must not stand after --.", hint=f"Give {ours} before it.")
     chosen = LaunchSpec(listen, port, _origins(origins), tuple(extra))
     if chosen.needs_door and chosen.has_certificate:
         hint = "Give one --cors, or put `comfyops serve --certificate --allow-origin` before it."

@@ -86,17 +86,19 @@ def canonical(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def folders_of(comfyui: Path, extra: Iterable[Path] = ()) -> Folders:
+def folders_of(
+    comfyui: Path, extra: Iterable[Path] = (), *, models: Path | None = None, output: Path | None = None
+) -> Folders:
     """The models folders of a ComfyUI installation, its `extra_model_paths.yaml` and further such files honoured.
 
-    Raises MissingFileError, NotJsonError and InputError where such a file cannot be used.
+    `models` and `output` stand for its own folders of these names. Raises MissingFileError, NotJsonError and InputError
+    where such a file cannot be used.
     """
-    paths: dict[str, list[Path]] = {
-        name: [comfyui / "models" / below for below in subfolders] for name, subfolders in SUBFOLDERS.items()
-    }
+    models, output = models or comfyui / "models", output or comfyui / "output"
+    paths = {name: [models / below for below in subfolders] for name, subfolders in SUBFOLDERS.items()}
     own = comfyui / EXTRA_PATHS
     further = [line for file in [*([own] if own.is_file() else []), *extra] for line in extra_paths(file)]
-    further += [(name, comfyui / "output" / below, False) for name, below in OUTPUTS.items()]
+    further += [(name, output / below, False) for name, below in OUTPUTS.items()]
     for name, path, first in further:
         known = paths.setdefault(name, [])
         if path in known and first:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from comfyops.workflows.graph import Graph, Link, Node
-from comfyops.workflows.node_types import InputType, NodeTypes
+from comfyops.workflows.node_types import InputType, NodeType, NodeTypes
 
 PIXELS = 256
 """Width and height: the least that models of all kinds take."""
@@ -63,16 +63,23 @@ def _wishes(node: Node, graph: Graph, types: NodeTypes) -> Iterator[tuple[str, i
     node_type = types.get(node.class_type or "")
     if node_type is None or node.inputs is None:
         return
-    makes_latents = any(output.kind == "LATENT" for output in node_type.outputs)
+    is_beginning = _begins(node_type)
     for item in node_type.inputs:
         if item.name not in node.inputs:
             continue
         if item.name == "steps":
             yield from _steps(node, graph, int(_least(item)))
-        elif makes_latents and item.kind in ("INT", "FLOAT"):
+        elif is_beginning and item.kind in ("INT", "FLOAT"):
             wish = _small(item)
             if wish is not None:
                 yield item.name, wish
+
+
+def _begins(node_type: NodeType) -> bool:
+    """Whether a node begins with an empty picture: in latent space, or drawn from its own values alone."""
+    made = {output.kind for output in node_type.outputs}
+    drawn = not made.isdisjoint(("IMAGE", "MASK")) and all(item.is_widget for item in node_type.inputs)
+    return "LATENT" in made or drawn
 
 
 def _small(item: InputType) -> int | float | None:

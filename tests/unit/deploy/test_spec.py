@@ -45,10 +45,15 @@ def test_with_a_certificate_it_is_asked_over_https() -> None:
     assert spec(extra=["--tls-keyfile", "key.pem"]).url == "https://127.0.0.1:8188"
 
 
-@pytest.mark.parametrize("extra", ["--port", "--port=1", "--listen", "--enable-cors-header"])
+@pytest.mark.parametrize("extra", ["--port", "--port=1", "--listen", "--enable-cors-header", "--po", "--enable-cors=*"])
 def test_what_has_an_option_of_ours_must_not_be_said_twice(extra: str) -> None:
     with pytest.raises(UsageError, match="must not stand after --"):
         spec(extra=[extra, "1"])
+
+
+def test_other_options_and_their_values_pass() -> None:
+    extra = ("--preview-method", "auto", "-", "--", "--portable", "--listening")
+    assert spec(extra=extra).extra == extra
 
 
 @pytest.mark.parametrize("origin", ["localhost:3000", "http://", "http://a b", "http://x/path", "", "ftp://x"])

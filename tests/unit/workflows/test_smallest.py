@@ -44,6 +44,15 @@ def test_size_steps_and_batch_become_small_and_files_go_apart() -> None:
     }
 
 
+def test_a_picture_that_is_drawn_becomes_small_and_one_that_is_given_a_size_does_not() -> None:
+    build = GraphBuilder()
+    drawn = build.add("EmptyImage", width=4096, height=1024, batch_size=3, color=255)
+    build.add("ImageScale", image=drawn[0], upscale_method="area", width=2048, height=512, crop="disabled")
+    found = smallest(build.build(), TYPES).graph
+    assert [value(found, "EmptyImage", name) for name in ("width", "height", "batch_size")] == [256, 256, 1]
+    assert [value(found, "ImageScale", name) for name in ("width", "height")] == [2048, 512]
+
+
 def test_what_is_small_already_stays() -> None:
     build = GraphBuilder()
     sampler(build, build.add("EmptyLatentImage", width=64, height=64, batch_size=1)[0], steps=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+import shlex
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +14,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from comfyops import app as parts
 from comfyops import config
 from comfyops.cli.model_options import ComfyUIPath, choice, opened
 from comfyops.cli.options import Json, settings, wait_for
 from comfyops.cli.output import Result, count, emit, failed, in_words, say
 from comfyops.cli.running_downloads import brought
 from comfyops.deploy.launch import START_SECONDS, LaunchPlan, Running, check_port, free_port, running
+from comfyops.deploy.model_folders import storage_of
 from comfyops.deploy.origins import door
 from comfyops.deploy.python import ask, find_python
 from comfyops.deploy.spec import LOOPBACK, LaunchSpec, behind_door, spec
@@ -63,28 +66,30 @@ def launch(
     wanted = spec(listen, port, cors or [], extra or [])
     plan = wait_for(planned(place, wanted, python))
     if dry_run:
-        return Result("launch", described(plan), [escape(" ".join(plan.command))], [_device(plan)])
+        return Result("launch", described(plan), [escape(shlex.join(plan.command))], [_device(plan)])
     wait_for(check_port(wanted))
     if not no_models:
-        have_models(place, group, quiet=quiet or as_json)
+        have_models(place, group, wanted.extra, quiet=quiet or as_json)
     wait_for(_serve(plan, start_timeout, quiet=quiet or as_json, as_json=as_json))
     return None
 
 
-def have_models(place: Place, groups: list[str] | None, *, quiet: bool) -> None:
+def have_models(place: Place, groups: list[str] | None, extra: Sequence[str], *, quiet: bool) -> None:
     """Fetch the required models of these groups that are missing or wrong; optional ones are left as they are.
 
-    Raises ModelError where a required one cannot be had, NotWritableError, DiskFullError, UnknownModelError.
+    They lie where a ComfyUI with these arguments looks. Raises ModelError where a required one cannot be had,
+    NotWritableError, DiskFullError, UnknownModelError, and what `storage_of` raises.
     """
     session = opened(str(place.root), None)
-    findings = session.provision.check(session.wanted(choice(None, None, groups)))
-    made = session.provision.plan(findings, ask=not session.settings.offline)
+    provision = parts.model_provision(storage_of(place.root, extra), session.settings)
+    findings = provision.check(session.wanted(choice(None, None, groups)))
+    made = provision.plan(findings, ask=not session.settings.offline)
     bad = [(item.entry.id, item.message, item.hint) for item in made.blocked if item.required]
     if made.fetch and not bad:
         words = f"{count(len(made.fetch), 'required model')} to fetch first, {in_words(made.total)}"
-        say(f"{words}, into {escape(str(session.storage.root))} (--no-models starts without)")
+        say(f"{words}, into {escape(str(provision.storage.root))} (--no-models starts without)")
         home, where = session.settings.home.expanduser(), {"comfyui_path": str(place.root.absolute())}
-        outcomes = brought(session.provision, made.fetch, home=home, place=where, quiet=quiet)
+        outcomes = brought(provision, made.fetch, home=home, place=where, quiet=quiet)
         bad = [(item.entry.id, item.message, item.hint) for item in outcomes if not item.ok]
     if bad:
         name, message, hint = bad[0]
