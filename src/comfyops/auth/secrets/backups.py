@@ -108,7 +108,7 @@ def read(path: Path, passphrase: str | None) -> tuple[Kept, ...]:
         if value["schema"] != SCHEMA:
             raise ValueError
         kept = tuple(_kept(item) for item in value["files"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise SecretsError(f"{path} is no whole backup of secrets.", hint="Choose another one.") from None
     if not any(item.path == "" for item in kept):
         raise SecretsError(f"{path} lacks the document.", hint="Choose another one.")
@@ -175,7 +175,7 @@ def opened(data: bytes, passphrase: str | None) -> bytes:
         if not all(0 < cost[name] <= _MOST_COST[name] for name in cost) or len(nonce) != 12:
             raise ValueError
         key = _key(passphrase, salt, cost)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise PassphraseError("The head of this backup is damaged.", hint="Choose another one.") from None
     from cryptography.exceptions import InvalidTag
 
@@ -189,12 +189,12 @@ def _kept(item: Any) -> Kept:
     data = base64.b64decode(item["data"], validate=True)
     if hashlib.sha256(data).hexdigest() != item["sha256"] or not isinstance(item["path"], str):
         raise ValueError
-    return Kept(item["path"], data, int(item["mode"]) & 0o740)
+    return Kept(item["path"], data, int(item["mode"]) & 0o640 | 0o400 if item["path"] else 0o600)
 
 
 def _key(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
     most = 256 * cost["n"] * cost["r"]
-    return hashlib.scrypt(passphrase.encode(), salt=salt, **cost, dklen=32, maxmem=most)
+    return hashlib.scrypt(passphrase.encode("utf-8", "surrogateescape"), salt=salt, **cost, dklen=32, maxmem=most)
 
 
 def _cipher(key: bytes) -> Any:

@@ -73,11 +73,30 @@ def test_a_changed_bit_is_noticed(at: int, bit: int) -> None:
 SEALED = backups.seal(b"something", WORDS)
 
 
-def test_a_head_that_asks_for_all_memory_is_refused() -> None:
+@pytest.mark.parametrize("cost", [2**30, float("inf"), 3, "NaN", None])
+def test_a_head_with_an_impossible_cost_is_refused(cost: object) -> None:
     line, found, rest = SEALED.partition(b"\n")
-    head = json.loads(line) | {"n": 2**30}
+    head = json.loads(line) | {"n": cost}
     with pytest.raises(PassphraseError, match="head"):
         backups.opened(json.dumps(head).encode() + found + rest, WORDS)
+
+
+def test_a_passphrase_may_be_any_bytes(store: Store) -> None:
+    """A variable of the environment that is no UTF-8 comes as such a text."""
+    words = b"caf\xe9 with enough".decode("utf-8", "surrogateescape")
+    assert backups.read(backups.write(store, words), words) == backups.read(backups.write(store, None), None)
+
+
+@pytest.mark.parametrize("mode", [0o7777, 0, -1, 10**400])
+def test_a_changed_mode_opens_nothing(store: Store, mode: int) -> None:
+    path = backups.write(store, None)
+    value = json.loads(path.read_bytes())
+    for item in value["files"]:
+        item["mode"] = mode
+    path.write_text(json.dumps(value))
+    restore(store, backups.read(path, None))
+    assert stat.S_IMODE(store.file.stat().st_mode) == 0o600
+    assert stat.S_IMODE((store.root / ".env").stat().st_mode) in (0o400, 0o640)
 
 
 def test_a_short_passphrase_is_refused(store: Store) -> None:
@@ -97,6 +116,10 @@ def test_a_damaged_backup_is_refused_whole(store: Store) -> None:
     path = backups.write(store, None)
     value = json.loads(path.read_bytes())
     value["files"][1]["data"] = value["files"][0]["data"]
+    path.write_text(json.dumps(value))
+    with pytest.raises(SecretsError, match="no whole backup"):
+        backups.read(path, None)
+    value["files"] = [dict(value["files"][0], mode=float("inf"))]
     path.write_text(json.dumps(value))
     with pytest.raises(SecretsError, match="no whole backup"):
         backups.read(path, None)
