@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ PROBE_SECONDS = 180.0
 """How long PyTorch may take to be imported, from a cold disk on a busy machine."""
 
 _ENVIRONMENTS = ("venv", ".venv", "env", "conda", "python_embeded", "python_embedded")
-_PROGRAMS = ("Scripts/python.exe", "python.exe") if os.name == "nt" else ("bin/python", "bin/python3")
+_OF_WINDOWS = ("Scripts/python.exe", "python.exe")
+_PROGRAMS = _OF_WINDOWS if os.name == "nt" else ("bin/python", "bin/python3")
 _INSTALL = "Install ComfyUI's requirements into it, or name another Python with --python."
 
 _MARK = "comfyops-probe:"
@@ -75,20 +76,19 @@ def find_python(root: Path, given: Path | None = None) -> Path:
     if given is not None:
         return _given(given)
     for program in candidates(root):
-        if program.is_file():
+        if os.path.isfile(program):  # noqa: PTH113 (a folder that may not be looked into has none for us)
             return program
     found = shutil.which("python3") or shutil.which("python")
     if found and _has_torch(Path(found)):
         return Path(found)
-    words = f"The ComfyUI in {root} has no Python of its own (venv, .venv, env, conda or python_embeded)."
-    raise MissingFileError(words, hint="Name the one that it was installed with by --python.", path=str(root))
+    raise _none(root)
 
 
-def candidates(root: Path) -> Iterator[Path]:
+def candidates(root: Path, programs: Sequence[str] = _PROGRAMS) -> Iterator[Path]:
     """Where its Python may be: in its folder, then in the folder around it, as portable ones have it."""
     for folder in (root, root.parent):
         for environment in _ENVIRONMENTS:
-            yield from (folder / environment / program for program in _PROGRAMS)
+            yield from (folder / environment / program for program in programs)
 
 
 async def ask(program: Path, root: Path, environment: Mapping[str, str]) -> PythonFacts:
@@ -148,6 +148,22 @@ def _given(given: Path) -> Path:
     if given.is_file():
         return given.absolute()
     raise MissingFileError(f"There is no Python at {given}.", path=str(given))
+
+
+def _none(root: Path) -> MissingFileError:
+    """What to say where no Python was found; of one that is there and cannot be used, why."""
+    words = f"The ComfyUI in {root} has no Python of its own (venv, .venv, env, conda or python_embeded)."
+    hint = "Name the one that it was installed with by --python."
+    for program in candidates(root):
+        if os.path.islink(program):  # noqa: PTH114
+            words = f"{program} leads to {program.readlink()}, which is not there."
+            hint = "Make that environment anew, or name another Python with --python."
+            return MissingFileError(words, hint=hint, path=str(program))
+    for program in candidates(root, _OF_WINDOWS):
+        if os.path.isfile(program):  # noqa: PTH113
+            words = f"The ComfyUI in {root} has a Python for Windows: {program}."
+            hint = "Run this command on Windows, or name a Python of this system with --python."
+    return MissingFileError(words, hint=hint, path=str(root))
 
 
 def _has_torch(program: Path) -> bool:

@@ -50,6 +50,19 @@ def test_without_any_it_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest
     assert "--python" in caught.value.hint
 
 
+def test_one_that_is_there_and_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    root = installation(tmp_path / "portable" / "ComfyUI", python=False)
+    program(tmp_path / "portable" / "python_embeded" / "python.exe")
+    with pytest.raises(MissingFileError, match=r"a Python for Windows: .*python_embeded") as caught:
+        find_python(root)
+    assert "on Windows" in caught.value.hint
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "bin" / "python").symlink_to("/gone/python3.11")
+    with pytest.raises(MissingFileError, match=r"leads to /gone/python3\.11, which is not there"):
+        find_python(root)
+
+
 @pytest.mark.parametrize(("gpu", "device"), [(True, ("cuda", "Test GPU")), (False, ("cpu", "CPU"))])
 async def test_the_device_is_what_its_pytorch_sees(tmp_path: Path, gpu: bool, device: tuple[str, str]) -> None:
     root = installation(tmp_path, gpu=gpu)
