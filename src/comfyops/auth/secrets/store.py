@@ -32,8 +32,12 @@ class Store:
         return self.folder.parent if self._is_ours else self.folder
 
     def path(self, target: Target | str) -> Path:
-        """Where a target lies."""
-        return self.root / Path(target if isinstance(target, str) else target.path).expanduser()
+        """Where a target lies. Raises SecretsError for one in the home folder of nobody."""
+        named = Path(target if isinstance(target, str) else target.path)
+        try:
+            return self.root / named.expanduser()
+        except RuntimeError:
+            raise SecretsError(f"{named} lies in the home folder of a user that is unknown here.") from None
 
     def exists(self) -> bool:
         """Whether there is a document. Raises StorageError where that cannot be seen."""

@@ -39,9 +39,10 @@ def plan(secrets_file: SecretsFile = None, as_json: Json = False) -> Result:
     store, now = store_of(secrets_file), datetime.now(UTC)
     document = rotation.finished(store.load(), None, now)
     made = store.plan(document, now)
-    notes = ["every target is in step" if not made.drift else "`comfyops secrets apply` does it"]
-    data = {"file": store.file, **plan_data(document, made)}
     unclear = any(item.problem for item in made.targets)
+    done = "`comfyops secrets apply` does it" if not unclear else "nothing can be applied as it is"
+    notes = [done if made.drift else "every target is in step"]
+    data = {"file": store.file, **plan_data(document, made)}
     return Result("secrets plan", data, plan_lines(made.targets), notes, exit_code=int(unclear))
 
 

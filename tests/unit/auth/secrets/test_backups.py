@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_a_damaged_backup_is_refused_whole(store: Store) -> None:
     path.write_text(json.dumps(value))
     with pytest.raises(SecretsError, match="no whole backup"):
         backups.read(path, None)
-    value["files"] = [dict(value["files"][0], mode=float("inf"))]
+    value["files"][1] |= {"data": "", "sha256": hashlib.sha256(b"").hexdigest(), "mode": float("inf")}
     path.write_text(json.dumps(value))
     with pytest.raises(SecretsError, match="no whole backup"):
         backups.read(path, None)

@@ -166,6 +166,15 @@ def test_nothing_changes_where_one_target_cannot_be_written(tmp_path: Path) -> N
     assert told.actions == done and {path.name for path in tmp_path.iterdir()} == {".secrets", "good"}
 
 
+def test_one_target_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    store = Store(tmp_path / ".secrets" / "comfyops.yaml")
+    made = store.plan(document(*(Target(path, "token", {"token": "worker.value"}) for path in ("folder", "b"))), NOW)
+    assert "no file" in str(made.targets[0].problem) and made.targets[1].changes and made.drift
+    with pytest.raises(SecretsError, match="unknown here"):
+        store.path("~nobody-of-this-name/x")
+
+
 def test_what_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
     store = Store(tmp_path / ".secrets" / "comfyops.yaml")
     store.save(document(Target("good", "token", {"token": "worker.value"})))
