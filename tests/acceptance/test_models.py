@@ -252,6 +252,88 @@ def test_files_and_lists_are_imported(desk: Desk) -> None:
     assert (desk.models / "vae/a.safetensors").read_bytes() == A
 
 
+def test_one_bad_file_of_a_folder_stops_no_other(desk: Desk) -> None:
+    words = ("--catalog", "catalog.yaml", "--models-dir", "models", "--json")
+    (desk.folder / "mine").mkdir()
+    (desk.folder / "mine/a.safetensors").write_bytes(A)
+    (desk.folder / "mine/0.safetensors").symlink_to("nowhere")
+    (desk.folder / "mine/b.safetensors").write_bytes(B[:1000])
+    shown = desk.run("import", "mine", "--dry-run", *words)
+    assert shown.envelope["data"]["dry_run"] and desk.files == [], shown
+    done = desk.run("import", "mine", *words)
+    assert done.code == 1 and [item["code"] for item in done.envelope["data"]["refused"]] == ["integrity"], done
+    assert desk.files == ["loras/a.safetensors"]
+    words = words[:-1]
+    desk.run("import", "mine", "--as", "a", *words).failed_with("usage", "--as", exit_code=2)
+    desk.run("import", "mine/b.safetensors", *words).failed_with("integrity", "1000")
+    assert desk.files == ["loras/a.safetensors"]
+
+
+def test_an_address_that_no_catalog_has_is_fetched(desk: Desk) -> None:
+    url = "https://huggingface.co/org/repo/blob/main/a.safetensors"
+    where = ("--models-dir", "models")
+    desk.run("download", url, *where).failed_with("unknown_model", "--url")
+    desk.run("download", "--url", url, *where).failed_with("usage", "--folder", exit_code=2)
+    desk.run("download", "--folder", "loras", *where).failed_with("usage", "--url", exit_code=2)
+    desk.run("download", "--url", url, "--folder", "vae/../..", *where).failed_with("unsafe_name")
+    other = ("--folder", "vae", "--filename", "ae.safetensors")  # which the catalog knows as another file
+    desk.run("download", "--url", url, *other, *where).failed_with("usage", "another file", exit_code=2)
+    assert desk.files == [] and not desk.hub.asked("store")
+    as_there = ("--relative-path", "models/Loras/mine", "--filename", "b.safetensors")
+    done = desk.run("download", "--url", url, *as_there, *where, "--json")
+    assert done.code == 0 and done.data["outcomes"][0]["sha256"] == sha(A), done
+    assert desk.files == ["loras/mine/b.safetensors"]
+
+
+def test_the_page_of_a_version_at_civitai_is_an_address_too(desk: Desk) -> None:
+    number = desk.hub.files["org/repo/a.safetensors"].civitai_id
+    page = "https://civitai.com/models/1234/a-name"
+    desk.run("add", page, "--folder", "loras").failed_with("download", "modelVersionId")
+    assert desk.run("add", f"{page}?modelVersionId={number}", "--folder", "loras").code == 0
+    assert desk.run("download", "loras/a.safetensors", "--models-dir", "models").code == 0
+    assert (desk.models / "loras/a.safetensors").read_bytes() == A
+
+
+def test_what_would_be_done_is_shown_wherever_something_is_done(desk: Desk) -> None:
+    url = "https://huggingface.co/org/repo/resolve/main/a.safetensors"
+    home = desk.folder / "home" / "models.yaml"
+    assert desk.run("add", url, "--folder", "loras", "--dry-run").code == 0 and not home.exists()
+    assert desk.run("add", url, "--folder", "loras").code == 0
+    shown = desk.run("remove", "loras/a.safetensors", "--dry-run")
+    assert "loras/a" in shown.out and "a.safetensors" in home.read_text()
+    desk.run("add", url, "--folder", "vae", "--size", "5").failed_with("upstream_changed")
+    assert desk.small("lock", "--dry-run", "-o", "x.json").code == 0 and not (desk.folder / "x.json").exists()
+    assert desk.small("plan", "--dry-run").code == 0 and desk.files == []
+    where = ("--models-dir", "models")
+    desk.models.mkdir()
+    for command, does in (("prune", "--yes"), ("dedupe", "--apply")):
+        assert desk.run(command, "--dry-run", *where).code == 0
+        desk.run(command, "--dry-run", does, *where).failed_with("usage", does, exit_code=2)
+
+
+def test_where_takes_many_and_says_whether_all_are_there(desk: Desk) -> None:
+    desk.small("download")
+    assert desk.small("where").code == 0, "the optional one may be away"
+    both = desk.small("where", "--include-optional", "--json")
+    assert both.code == 1 and [item["there"] for item in both.envelope["data"]] == [True, False]
+    named = ("--catalog", "catalog.yaml", "--models-dir", "models")
+    assert desk.run("where", "loras/a.safetensors", *named).code == 0
+    assert desk.run("where", "loras/a.safetensors", "-m", "clip/b.safetensors", *named).code == 1
+    desk.run("where", *named).failed_with("usage", "No model is named", exit_code=2)
+
+
+def test_a_lock_of_a_model_without_an_address_is_read_again(desk: Desk) -> None:
+    (desk.folder / "own.yaml").write_text("models:\n  - {file: own.safetensors, folder: loras}\n")
+    (desk.models / "loras").mkdir(parents=True)
+    (desk.models / "loras/own.safetensors").write_bytes(A)
+    named = ("--catalog", "own.yaml", "--models-dir", "models")
+    assert desk.run("lock", "own", "-o", "x.json", *named).code == 0
+    for words in (("own", *named), ("--models-dir", "models")):
+        checked = desk.run("check", *words, "--lock", "x.json", "--json")
+        assert checked.code == 0 and [item["state"] for item in checked.data["models"]] == ["verified"], checked
+    assert desk.run("download", "--lock", "x.json", "--models-dir", "other").code == 1
+
+
 def test_by_hand_shows_what_to_do_and_sees_the_file_come(desk: Desk) -> None:
     shown = desk.small("download", "--manual", "--wait", "0")
     assert shown.code == 1 and "save as" in shown.err and "https://huggingface.co/org/repo" in shown.err

@@ -8,6 +8,7 @@ addresses and groups are kept from all. A group is a set by name ("flux2") or an
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Any
 
 from comfyops.errors import CatalogError, UnknownModelError
 from comfyops.models.entry import ModelEntry, merged, parse
+from comfyops.models.folders import canonical
 from comfyops.workflows.nearest import nearest
 
 DEFAULT_GROUP = "storycore"
@@ -24,6 +26,7 @@ DEFAULT_GROUP = "storycore"
 SHIPPED = ("sets.json", "templates.json")
 
 _SCHEMA = "models/1"
+_PARTS = frozenset({"models", "groups", "schema"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,13 @@ class Catalog:
     def find(self, text: str) -> tuple[ModelEntry, ...]:
         """The models that a person may mean by this: an id, a file's name or its stem, in any case.
 
-        Raises UnknownModelError with the nearest names.
+        Folders may have their old names, and stand below `models/`. Raises UnknownModelError with the nearest names.
         """
-        found = self._by_name.get(text.casefold().replace("\\", "/"))
+        found = self._by_name.get(_spelt(text))
         if not found:
             near = nearest(text, [entry.name for entry in self.models.values()])
             words = f"There is no model {text[:120]!r} in the catalogs."
-            raise UnknownModelError(words, hint=_hint(near), nearest=near)
+            raise UnknownModelError(words, hint=self._instead(text) or _hint(near), nearest=near)
         return found
 
     def members(self, group: str) -> tuple[Wanted, ...]:
@@ -87,7 +90,10 @@ class Catalog:
         """
         if group not in self.all_groups:
             near = nearest(group, list(self.all_groups))
-            raise UnknownModelError(f"There is no group {group[:120]!r} of models.", hint=_hint(near), nearest=near)
+            hint = (
+                _hint(near) or "List them with `comfyops models ls --groups`; an official template's name is one too."
+            )
+            raise UnknownModelError(f"There is no group {group[:120]!r} of models.", hint=hint, nearest=near)
         return self.all_groups[group]
 
     def chosen(self, choice: Choice) -> tuple[Wanted, ...]:
@@ -122,13 +128,21 @@ class Catalog:
                 found.setdefault(name, {}).setdefault(entry.id, Wanted(entry, required=False))
         return {name: tuple(members.values()) for name, members in found.items()}
 
+    def _instead(self, text: str) -> str | None:
+        """What to say to a person who names something that is no model."""
+        if text in self.all_groups:
+            return f"It is a group: --group {text}."
+        if "://" in text:
+            return "Fetch an address with `comfyops models download --url URL --folder FOLDER`."
+        return None
+
     @cached_property
     def _by_name(self) -> Mapping[str, tuple[ModelEntry, ...]]:
         found: dict[str, dict[str, ModelEntry]] = {}
         for entry in self.models.values():
             file = entry.file.rpartition("/")[2]
             for name in (entry.id, entry.file, file, entry.name, f"{entry.folder}/{entry.name}"):
-                found.setdefault(name.casefold(), {})[entry.id] = entry
+                found.setdefault(_spelt(name), {})[entry.id] = entry
         return {name: tuple(entries.values()) for name, entries in found.items()}
 
 
@@ -143,12 +157,14 @@ def listing(data: Any, where: str) -> Listing:
 
     Raises CatalogError and UnsafeNameError naming what is wrong with it.
     """
-    if not isinstance(data, Mapping) or not isinstance(data.get("models", []), list):
+    said = data if isinstance(data, Mapping) else {"models": data}
+    entries = [] if said.get("models") is None else said["models"]
+    if not isinstance(data, Mapping) or not isinstance(entries, list) or (said and not said.keys() & _PARTS):
         raise CatalogError(f"{where} is no list of models: it is no object with 'models'.")
     if data.get("schema", _SCHEMA) != _SCHEMA:
         raise CatalogError(f"{where} is of the schema {str(data['schema'])[:40]!r}, not {_SCHEMA!r}.")
-    entries = data.get("models", [])
     models = tuple(parse(item, f"{where}, model {number}") for number, item in enumerate(entries, 1))
+    _agreeing(models, where)
     groups = {} if data.get("groups") is None else data["groups"]
     if not isinstance(groups, Mapping):
         raise CatalogError(f"{where}: 'groups' is no object of groups by name.")
@@ -194,17 +210,36 @@ def _grouped(entry: ModelEntry, using: Mapping[str, tuple[str, ...]]) -> ModelEn
     return replace(entry, required_in=needs, optional_in=likes)
 
 
+def _agreeing(models: Sequence[ModelEntry], where: str) -> None:
+    """See that entries of one file promise the same bytes. Raises CatalogError."""
+    first: dict[str, int] = {}
+    for number, entry in enumerate(models, 1):
+        before = first.setdefault(entry.id, number)
+        if models[before - 1].contradicts(entry.size, entry.sha256):
+            raise CatalogError(f"{where}: models {before} and {number} are both {entry.id}, with other bytes.")
+
+
 def _group(name: str, data: Any, where: str) -> Group:
     if not isinstance(data, Mapping):
         raise CatalogError(f"{where}: the group {name[:80]!r} is no object.")
     templates = data.get("templates") or []
     if not isinstance(templates, list) or not all(isinstance(item, str) for item in templates):
         raise CatalogError(f"{where}: the templates of the group {name[:80]!r} are no list of names.")
-    return Group(name, str(data.get("title") or name), tuple(templates))
+    title = data.get("title")
+    if title is not None and not isinstance(title, str):
+        raise CatalogError(f"{where}: the title of the group {name[:80]!r} is no text.")
+    return Group(name, title or name, tuple(templates))
 
 
 def _text(entry: ModelEntry) -> str:
     return " ".join((entry.id, *entry.required_in, *entry.optional_in, entry.note)).casefold()
+
+
+def _spelt(name: str) -> str:
+    """A name as it is compared: case, kind of slash, way of writing accents and old names of folders do not count."""
+    text = unicodedata.normalize("NFC", name.replace("\\", "/")).casefold()
+    folder, slash, file = text.removeprefix("./").removeprefix("models/").partition("/")
+    return f"{canonical(folder)}/{file}" if slash else folder
 
 
 def _hint(near: Sequence[str]) -> str | None:

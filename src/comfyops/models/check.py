@@ -67,15 +67,16 @@ def check(
     *,
     deep: bool = False,
     on_progress: Listener | None = None,
+    rate: int | None = None,
 ) -> tuple[Finding, ...]:
     """Look at every model: its size, its header, its remembered hash; with `deep` every byte is read again, which is
-    told to `on_progress` and may be interrupted (see `hashing.hash_files`).
+    told to `on_progress` and may be interrupted, at most `rate` bytes a second (see `hashing.hash_files`).
     """
     findings = [_look(item, storage, stamps, deep=deep) for item in wanted]
     if not deep:
         return tuple(findings)
     paths = [Path(item.path) for item in findings if item.good]
-    hashes = hash_files(paths, stamps, on_progress=on_progress)
+    hashes = hash_files(paths, stamps, on_progress=on_progress, rate=rate)
     return tuple(_compared(item, hashes.get(Path(item.path))) if item.good else item for item in findings)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from comfyops.errors import CatalogError, UnsafeNameError
-from comfyops.models.folders import EXTENSIONS, canonical
+from comfyops.models.folders import EXTENSIONS, KNOWN, canonical
 from comfyops.support.files import safe_name
 
 ENDINGS = EXTENSIONS | {".gguf", ".onnx", ".yaml", ".json"}
@@ -26,6 +27,10 @@ _FIELDS = frozenset(
     ]
 )
 _SCHEMES = ("https", "http", "file", "s3", "gs", "az")
+SAFE = "%/:=&?~#+!$,;'@()*[]|"
+"""Signs of an address that are sent as they are; all else than letters and digits is escaped."""
+
+_CIVITAI_PAGE = re.compile(r"/models/\d+(/[^/]*)?")
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -82,9 +87,19 @@ class ModelEntry:
         """The entry with size and hash where it has none."""
         return replace(self, size=self.size if self.size is not None else size, sha256=self.sha256 or sha256)
 
+    def contradicts(self, size: int | None, sha256: str | None) -> bool:
+        """Whether a file of this size and hash cannot be this one; what is None says nothing."""
+        pairs = ((self.size, size), (self.sha256, sha256))
+        return any(mine is not None and other is not None and mine != other for mine, other in pairs)
+
 
 def merged(first: ModelEntry, second: ModelEntry) -> ModelEntry:
-    """Two entries of one file as one: the first counts where both say something; every address and group is kept."""
+    """Two entries of one file as one: the first counts where both say something; every address and group is kept.
+
+    Where they promise other bytes, the addresses, size and hash of the second are those of another file: left out.
+    """
+    if first.contradicts(second.size, second.sha256):
+        second = replace(second, urls=(), size=None, sha256=None, variants=())
     same = {_place(url) for url in first.urls}
     required = tuple(dict.fromkeys(first.required_in + second.required_in))
     optional = dict.fromkeys(first.optional_in + second.optional_in)
@@ -149,12 +164,20 @@ def written(entry: ModelEntry) -> dict[str, Any]:
 
 
 def normal_url(url: str) -> str:
-    """The address of the file itself: what people copy from a page shows the file (`/blob/`) or asks for a dialog."""
-    parts = urlsplit(url.strip())
-    if (parts.hostname or "") in ("huggingface.co", "hf.co", "www.huggingface.co") and not parts.username:
+    """The address of the file itself: what people copy from a page shows the file (`/blob/`) or a model's version.
+
+    Letters that an address cannot hold are escaped.
+    """
+    url = quote(url.strip(), safe=SAFE)
+    parts = urlsplit(url)
+    host = "" if parts.username else (parts.hostname or "")
+    if host in ("huggingface.co", "hf.co", "www.huggingface.co"):
         path = parts.path.replace("/blob/", "/resolve/", 1)
         return f"https://huggingface.co{path}"
-    return url.strip()
+    version = parse_qs(parts.query).get("modelVersionId", [""])[0]
+    if host in ("civitai.com", "www.civitai.com") and _CIVITAI_PAGE.fullmatch(parts.path) and version.isdecimal():
+        return f"https://civitai.com/api/download/models/{version}"
+    return url
 
 
 def _url(url: str, where: str) -> str:
@@ -163,7 +186,7 @@ def _url(url: str, where: str) -> str:
         known = parts.scheme in _SCHEMES and (parts.hostname or parts.path) and parts.port != 0
     except ValueError:
         known = False
-    if not known or any(ord(char) <= 32 or ord(char) == 127 for char in url.strip()):
+    if not known or any(unicodedata.category(char) in ("Cc", "Cs") for char in url.strip()):
         raise CatalogError(f"{where}: {url[:120]!r} is no address of a file.")
     return normal_url(url)
 
@@ -176,7 +199,8 @@ def _place(url: str) -> str:
 def _folder(name: str, where: str) -> str:
     if not _FOLDER.fullmatch(name):
         raise UnsafeNameError(f"{where}: {name[:80]!r} is no name of a models folder.", name=name)
-    return canonical(name)
+    safe_name(name)
+    return canonical(name.lower() if name.lower() in KNOWN else name)
 
 
 def _file(name: str, where: str) -> str:

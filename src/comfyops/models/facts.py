@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from comfyops.errors import DownloadError, ModelError, UpstreamChangedError
-from comfyops.models.entry import ModelEntry
+from comfyops.errors import DownloadError, ModelError, UpstreamChangedError, UsageError
+from comfyops.models.entry import ModelEntry, parse
 from comfyops.models.lock import Pin, now
 from comfyops.models.sources import Remote, Web, describe
 
@@ -30,6 +30,36 @@ class Answered:
         said = "source" if self.remote.sha256 else "catalog"
         exact = self.remote.revision
         return Pin(self.entry.urls[0], self.entry.size, self.entry.sha256, exact, said, now())
+
+
+def of_address(
+    url: str,
+    folder: str,
+    web: Web | None,
+    *,
+    file: str | None = None,
+    size: int | None = None,
+    sha256: str | None = None,
+    groups: Sequence[str] = (),
+) -> ModelEntry:
+    """The model at an address. Its source is asked for name, size and hash where they are not given; None asks nobody.
+
+    Raises CatalogError, UnsafeNameError, UsageError where nobody says the name, UpstreamChangedError where the source
+    has another file than what is given, and what `describe` raises.
+    """
+    data = {"folder": folder, "url": url, "size": size, "sha256": sha256, "required_in": list(groups)}
+    remote = None
+    if web is not None and not (file and size is not None and sha256):
+        (address,) = parse({**data, "file": file or "x.safetensors"}, "the model").urls
+        remote = describe(address, web)
+        file = file or remote.file
+    if not file:
+        raise UsageError("The source does not say the file's name.", hint="Give it with --file NAME.")
+    entry = parse({**data, "file": file}, "the model")
+    if remote is None:
+        return entry
+    _unchanged(entry, remote)
+    return entry.with_facts(remote.size, remote.sha256)
 
 
 def ask(entries: Sequence[ModelEntry], web: Web) -> tuple[Answered, ...]:
@@ -55,8 +85,7 @@ def ask_one(entry: ModelEntry, web: Web) -> Answered:
 
 def _unchanged(entry: ModelEntry, remote: Remote) -> None:
     """Raises UpstreamChangedError where the source has another file than the promised one."""
-    changed = entry.sha256 and remote.sha256 and entry.sha256 != remote.sha256
-    if changed or (entry.size is not None and remote.size is not None and entry.size != remote.size):
+    if entry.contradicts(remote.size, remote.sha256):
         words = f"Upstream changed: {remote.url.partition('?')[0]} is now another file than the pinned {entry.id}."
         pinned, upstream = [entry.size, entry.sha256], [remote.size, remote.sha256]
         raise UpstreamChangedError(words, revision=remote.revision, pinned=pinned, upstream=upstream)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from comfyops.models.stamps import Stamps
+from comfyops.models.transfer.pacing import RateLimit
 
 _PIECE = 1 << 20
 _TELL_EVERY = 0.2  # seconds
@@ -40,23 +41,28 @@ def hash_file(path: Path) -> tuple[str, os.stat_result]:
 
 
 def hash_files(
-    paths: Iterable[Path], stamps: Stamps, threads: int | None = None, on_progress: Listener | None = None
+    paths: Iterable[Path],
+    stamps: Stamps,
+    threads: int | None = None,
+    on_progress: Listener | None = None,
+    rate: int | None = None,
 ) -> dict[Path, str | None]:
-    """The hashes of many files, remembered as they come; None for one that cannot be read.
+    """The hashes of many files, remembered as they come; None for one that cannot be read. `rate`: bytes a second.
 
     `on_progress` is called from the caller's thread, a few times a second. Where the caller is interrupted (Ctrl-C, or
     the listener raises), the reading ends at once; what was hashed until then is remembered.
     """
-    work = _Hashing(dict.fromkeys(paths), stamps, threads or max(2, os.cpu_count() or 2))
+    work = _Hashing(dict.fromkeys(paths), stamps, threads or max(2, os.cpu_count() or 2), RateLimit(rate))
     return work.run(on_progress)
 
 
 class _Hashing:
     """Threads that take the largest file that is left, so that none has much to do when the others have ended."""
 
-    def __init__(self, paths: Iterable[Path], stamps: Stamps, threads: int) -> None:
+    def __init__(self, paths: Iterable[Path], stamps: Stamps, threads: int, limit: RateLimit) -> None:
         sizes = sorted(((_size(path), path) for path in paths), key=lambda item: item[0], reverse=True)
         self._stamps = stamps
+        self._limit = limit
         self._left = deque(path for _, path in sizes)
         self._all = sum(size for size, _ in sizes)
         self._count = len(sizes)
@@ -90,7 +96,7 @@ class _Hashing:
 
         def goes_on(count: int) -> bool:
             self._read[number] += count
-            return not self._stop.is_set()
+            return not self._stop.wait(self._limit.spend(count))
 
         while not self._stop.is_set():
             try:

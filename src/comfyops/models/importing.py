@@ -70,7 +70,7 @@ def place(
     except OSError as error:
         raise MissingFileError(f"{path} cannot be read.", path=str(path)) from error
     _promised(path, entry.as_found(stat.st_size), digest, stat.st_size)
-    formats.check(path, entry.file, allow_pickle=allow_pickle)
+    _is_a_model(path, entry, allow_pickle=allow_pickle)
     linked = digest is not None and ((target.exists() and target.samefile(path)) or _linked(path, target))
     if digest is None or not linked:
         digest = _copied(path, target, entry.as_found(stat.st_size), digest, copied)
@@ -92,6 +92,14 @@ def _promised(path: Path, entry: ModelEntry, digest: str | None, size: int) -> N
     if entry.size is not None and size != entry.size:
         words = f"{path} is not {entry.id}: it has {size:,} bytes, not {entry.size:,}."
         raise IntegrityError(words, hint="Fetch the model instead.", path=str(path))
+
+
+def _is_a_model(path: Path, entry: ModelEntry, *, allow_pickle: bool) -> None:
+    """See that a file is what its name says; nothing of it is quarantined where it is not, for it is a person's own."""
+    try:
+        formats.check(path, entry.file, allow_pickle=allow_pickle)
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint="Fetch the model instead.", path=str(path)) from error
 
 
 def _linked(path: Path, target: Path) -> bool:

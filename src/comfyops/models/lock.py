@@ -3,7 +3,8 @@
     {"schema": "models-lock/1", "models": {"vae/ae.safetensors": {"url": ..., "revision": ..., "size": ...,
      "sha256": ..., "said_by": "source" | "catalog" | "bytes", "at": "2026-08-20T10:15:00Z"}}}
 
-`said_by` tells who promised the hash: the source, a catalog, or nobody before the bytes came (trust on first use).
+`url` is not there where nobody has told an address of the file. `said_by` tells who promised the hash: the source, a
+catalog, or nobody before the bytes came (trust on first use).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Lock:
         if pin is None:
             return entry
         exact = at_revision(pin.url, pin.revision) if pin.revision and repository(pin.url) else pin.url
-        urls = dict.fromkeys((exact, *entry.urls))
+        urls = dict.fromkeys((*filter(None, (exact,)), *entry.urls))
         return replace(entry, urls=tuple(urls), size=pin.size, sha256=pin.sha256 or entry.sha256, variants=())
 
     def with_pins(self, pins: Mapping[str, Pin]) -> Lock:
@@ -80,7 +81,7 @@ def read_pins(models: Mapping[str, Any], file: Path) -> Lock:
 
     Raises CatalogError, UnsafeNameError.
     """
-    return Lock({key: _pin(key, item, file) for key, item in models.items()})
+    return Lock(dict(_pin(key, item, file) for key, item in models.items()))
 
 
 def remembered(file: Path) -> Lock:
@@ -112,20 +113,22 @@ def now() -> str:
 def entry_of(key: str, pin: Pin) -> ModelEntry:
     """The model of a pin that no catalog knows."""
     folder, _, file = key.partition("/")
-    return ModelEntry(folder, file, (pin.url,), pin.size, pin.sha256)
+    return ModelEntry(folder, file, (pin.url,) if pin.url else (), pin.size, pin.sha256)
 
 
-def _pin(key: str, data: Any, file: Path) -> Pin:
-    if not isinstance(data, dict) or not isinstance(data.get("url"), str):
-        raise CatalogError(f"{file}: {key[:120]!r} has no address.")
+def _pin(key: str, data: Any, file: Path) -> tuple[str, Pin]:
+    """The model's id, under which a folder has its present name, and its pin."""
+    if not isinstance(data, dict) or not (isinstance(data.get("url"), str) or data.get("sha256")):
+        raise CatalogError(f"{file}: {key[:120]!r} has neither address nor hash.")
     folder, _, name = key.partition("/")
     where = f"{file}, {key[:120]!r}"
     fields = {"size": data.get("size"), "sha256": data.get("sha256")}
-    entry = parse({"folder": folder, "file": name, "url": data["url"], **fields}, where)
+    entry = parse({"folder": folder, "file": name, "url": data.get("url"), **fields}, where)
     said = data.get("said_by", "source")
     if said not in _SAID:
         raise CatalogError(f"{where}: 'said_by' is none of {', '.join(_SAID)}.")
-    return Pin(data["url"], entry.size, entry.sha256, _word(data.get("revision")), said, _word(data.get("at")) or "")
+    revision, at = _word(data.get("revision")), _word(data.get("at")) or ""
+    return entry.id, Pin(entry.urls[0] if entry.urls else "", entry.size, entry.sha256, revision, said, at)
 
 
 def _word(value: Any) -> str | None:

@@ -78,12 +78,17 @@ class Provision:
         self._recalled: dict[str, ModelEntry] = {}
 
     def check(
-        self, wanted: Sequence[Wanted], *, deep: bool = False, on_progress: hashing.Listener | None = None
+        self,
+        wanted: Sequence[Wanted],
+        *,
+        deep: bool = False,
+        on_progress: hashing.Listener | None = None,
+        rate: int | None = None,
     ) -> tuple[Finding, ...]:
         """Look at the models, asking nobody; see `models.check.check`. What was hashed stays known if interrupted."""
         known = [replace(item, entry=self._known(item.entry)) for item in wanted]
         try:
-            return checking.check(known, self.storage, self.stamps, deep=deep, on_progress=on_progress)
+            return checking.check(known, self.storage, self.stamps, deep=deep, on_progress=on_progress, rate=rate)
         finally:
             self.stamps.save()
 
@@ -149,7 +154,7 @@ class Provision:
         if entry.id in self.pinned.pins:
             return self.pinned.pinned(entry)
         pin = self.remembered.pins.get(entry.id)
-        if pin is None or (entry.urls and pin.url not in entry.urls):
+        if pin is None or (entry.urls and pin.url not in entry.urls) or entry.contradicts(pin.size, pin.sha256):
             return entry
         if pin.said_by != "bytes" and (entry.size is None or entry.sha256 is None):
             self._recalled[entry.id] = entry

@@ -59,14 +59,15 @@ def add(own: Path, entries: Sequence[ModelEntry]) -> None:
     _write(own, kept.values())
 
 
-def remove(own: Path, name: str) -> tuple[ModelEntry, ...]:
+def remove(own: Path, name: str, *, only_shown: bool = False) -> tuple[ModelEntry, ...]:
     """Drop the entries of this name from a person's own catalog, and return them; no model file is touched.
 
     Raises UnknownModelError, StorageError, and what `read` raises.
     """
     known = {entry.id: entry for entry in (read(own).models if own.is_file() else ())}
     gone = Catalog(known).find(name)
-    _write(own, [entry for entry in known.values() if entry not in gone])
+    if not only_shown:
+        _write(own, [entry for entry in known.values() if entry not in gone])
     return gone
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import IO
 
 from comfyops.errors import DiskFullError, MissingFileError, StorageError, UnsafeNameError
 
-_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_WINDOWS_DEVICES = re.compile(r"(con|conin\$|conout\$|prn|aux|nul|(com|lpt)[\d¹²³])( *\..*| *)", re.IGNORECASE)
+_UNSEEN = frozenset({"Cc", "Cf", "Cs"})  # controls, marks that turn text around, halves of characters
+_JOINERS = "\u200c\u200d"  # which some scripts need to be spelt
 _MAX_NAME = 200  # bytes; file systems take 255, and callers add suffixes
 
 
@@ -130,10 +133,17 @@ def safe_name(name: str) -> str:
 
 
 def _checked(name: str, whole: str) -> str:
-    bad = name in (".", "..") or "\\" in name or ":" in name or any(ord(char) < 32 for char in name)
+    bad = name in (".", "..") or "\\" in name or ":" in name or _hides(name)
     if bad or _WINDOWS_DEVICES.fullmatch(name) or name != name.strip(" ") or len(name.encode()) > _MAX_NAME:
         raise UnsafeNameError(f"The name {whole[:120]!r} is not safe as a file name.", name=whole)
     return name
+
+
+def _hides(name: str) -> bool:
+    """Whether a name holds characters that nobody sees, or that no file system takes."""
+    return not name.isprintable() and any(
+        unicodedata.category(char) in _UNSEEN and char not in _JOINERS for char in name
+    )
 
 
 def _umask() -> int:

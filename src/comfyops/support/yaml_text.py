@@ -18,7 +18,17 @@ _STR = "tag:yaml.org,2002:str"
 _PLAIN = re.compile(r"[A-Za-z]([A-Za-z0-9 ,.'()/_-]*[A-Za-z0-9.)])?")
 
 
+_MOST_VALUES = 2_000_000
+"""Values that a text may stand for, each alias counted as what it names: some lines of them can name billions."""
+
+
 class _Loader(yaml.SafeLoader):
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _values(node, {}) > _MOST_VALUES:
+            raise yaml.composer.ComposerError(None, None, "its aliases stand for too many values", node.start_mark)
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
@@ -28,6 +38,16 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+def _values(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """How many values a node stands for; more than may be where it holds itself."""
+    if node not in known:
+        known[node] = _MOST_VALUES + 1
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        flat = (part for pair in parts for part in pair) if isinstance(node, yaml.MappingNode) else parts
+        known[node] = 1 + sum(_values(part, known) for part in flat)
+    return known[node]
 
 
 def _scalar(node: yaml.Node) -> str:
@@ -77,8 +97,12 @@ def loads(text: str | bytes, where: str) -> Any:
         mark = error.problem_mark
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise NotJsonError(f"{where} is not YAML: {error.problem}{at}.", hint="Check the indentation.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise NotJsonError(f"{where} is not YAML: it is nested too deeply.", hint="Check the file.") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise NotJsonError(f"{where} is not YAML: {str(error).splitlines()[0]}.", hint="Check the file.") from error
+    except (AttributeError, KeyError, TypeError) as error:  # PyYAML's own, for a tag whose value is of another kind
+        raise NotJsonError(f"{where} is not YAML: a tag does not fit its value.", hint="Check the file.") from error
 
 
 def dumps(value: Any) -> str:

@@ -99,9 +99,12 @@ def test_a_choice_names_each_model_once_and_what_anything_requires_is_required()
 
 def test_lists_are_merged_the_first_counts_and_addresses_are_kept() -> None:
     mine = entry("a.safetensors", size=5, required_in=("mine",))
-    theirs = entry("a.safetensors", size=6, sha256="a" * 64, urls=("https://huggingface.co/o/b/resolve/main/a",))
+    theirs = entry("a.safetensors", size=5, sha256="a" * 64, urls=("https://huggingface.co/o/b/resolve/main/a",))
     one = merged(mine, theirs)
     assert (one.size, one.sha256, len(one.urls), one.required_in) == (5, "a" * 64, 2, ("mine",))
+    other = merged(mine, entry("a.safetensors", size=6, sha256="a" * 64, urls=theirs.urls, optional_in=("theirs",)))
+    assert (other.size, other.sha256, other.urls) == (5, None, mine.urls), "nothing has that size and that hash"
+    assert (other.required_in, other.optional_in) == (("mine",), ("theirs",))
     pinned = entry(urls=("https://huggingface.co/org/repo/resolve/abc/a.safetensors",))
     assert merged(pinned, entry()).urls == pinned.urls, "another revision is no second source"
 
@@ -137,7 +140,19 @@ def test_a_group_takes_the_models_of_its_templates() -> None:
         ({"models": [{"file": "a.exe", "folder": "vae"}]}, "no ending of a model"),
         ({"models": [{"file": "a.pt", "folder": "vae", "variants": [{"size": 5}]}]}, "'variants' is no list"),
         ({"models": [{"file": "a.pt", "folder": "vae", "variants": "x"}]}, "'variants' is no list"),
+        ({"model": []}, "no object with 'models'"),
         ({"models": [], "groups": []}, "'groups' is no object"),
+        ({"models": [], "groups": {"x": {"title": ["y"]}}}, "the title of the group 'x'"),
+        (
+            {
+                "models": [
+                    {"file": "a.pt", "folder": "clip", "size": 5},
+                    {"file": "b.pt", "folder": "clip"},
+                    {"file": "a.pt", "folder": "text_encoders", "size": 6},
+                ]
+            },
+            "models 1 and 3 are both text_encoders/a.pt",
+        ),
         ({"models": [], "groups": {"x": 1}}, "'x' is no object"),
         ({"models": [], "groups": {"x": {"templates": "t"}}}, "no list of names"),
     ],
@@ -148,14 +163,19 @@ def test_a_list_that_makes_no_sense_is_refused_in_words(data: object, words: str
 
 
 @pytest.mark.parametrize(
-    "file", ["../a.safetensors", "/a.safetensors", "a//b.safetensors", "C:x.safetensors", "a/..", ""]
+    "file",
+    [
+        *("../a.safetensors", "/a.safetensors", "a//b.safetensors", "C:x.safetensors", "a/..", ""),
+        *("con .safetensors", "COM¹.safetensors", "sub/CONOUT$.safetensors", "a\ud800.safetensors"),
+        *("a\u202esrotsnetefas.exe.safetensors", "a\x9b2J.safetensors"),
+    ],
 )
 def test_a_name_that_would_leave_its_folder_is_refused(file: str) -> None:
     with pytest.raises(ComfyOpsError):
         parse({"file": file, "folder": "vae"}, "x")
 
 
-@pytest.mark.parametrize("folder", ["..", "a/b", "/etc", "custom nodes", "."])
+@pytest.mark.parametrize("folder", ["..", "a/b", "/etc", "custom nodes", ".", "con", "NUL"])
 def test_a_folder_that_is_none_is_refused(folder: str) -> None:
     with pytest.raises(UnsafeNameError):
         parse({"file": "a.safetensors", "folder": folder}, "x")
@@ -166,11 +186,49 @@ def test_addresses_of_pages_become_those_of_files() -> None:
         "https://huggingface.co/o/r/resolve/main/a.safetensors"
     )
     assert normal_url(" https://example.org/a?b=c ") == "https://example.org/a?b=c"
+    version = "https://civitai.com/api/download/models/128713"
+    assert normal_url("https://civitai.com/models/4384?modelVersionId=128713") == version
+    assert normal_url("https://www.civitai.com/models/4384/a-name?x=y&modelVersionId=128713") == version
+    assert normal_url("https://civitai.com/models/4384") == "https://civitai.com/models/4384"
+    assert normal_url("https://huggingface.co/o/r/resolve/main/a dir/ü%20é.safetensors") == (
+        "https://huggingface.co/o/r/resolve/main/a%20dir/%C3%BC%20%C3%A9.safetensors"
+    )
 
 
 def test_old_names_of_folders_mean_the_new_ones() -> None:
     assert parse({"file": "a.safetensors", "folder": "clip"}, "x").folder == "text_encoders"
     assert parse({"file": "a.safetensors", "folder": "unet"}, "x").folder == "diffusion_models"
+    assert parse({"file": "a.safetensors", "folder": "Clip"}, "x").folder == "text_encoders"
+    assert parse({"file": "a.safetensors", "folder": "Loras"}, "x").folder == "loras"
+    assert parse({"file": "a.safetensors", "folder": "MyOwn"}, "x").folder == "MyOwn"
+
+
+@pytest.mark.parametrize(
+    "text", ["clip/t5xxl_fp16.safetensors", "models/clip/t5xxl_fp16", "models\\text_encoders\\T5XXL_fp16.safetensors"]
+)
+def test_a_model_is_found_by_old_names_of_its_folder_and_below_models(known: Catalog, text: str) -> None:
+    assert [item.id for item in known.find(text)] == ["text_encoders/t5xxl_fp16.safetensors"]
+
+
+def test_how_an_accent_is_written_does_not_matter_for_finding_a_model() -> None:
+    both = entry("caf\u00e9.safetensors")
+    assert Catalog({both.id: both}).find("cafe\u0301") == (both,)
+
+
+def test_who_names_a_group_or_an_address_as_a_model_is_told_what_to_say_instead(known: Catalog) -> None:
+    for text, words in (("flux2", "--group flux2"), ("https://huggingface.co/o/r/resolve/main/x.safetensors", "--url")):
+        with pytest.raises(UnknownModelError) as caught:
+            known.find(text)
+        assert words in caught.value.hint
+    with pytest.raises(UnknownModelError) as caught:
+        known.members("qqqqqq")
+    assert "ls --groups" in caught.value.hint
+
+
+def test_an_empty_list_is_one(tmp_path: Path) -> None:
+    for text in ("", "models:\n", "groups: {}\n", "\ufeffmodels: []\r\n"):
+        (tmp_path / "x.yaml").write_bytes(text.encode())
+        assert user_catalog.read(tmp_path / "x.yaml").models == ()
 
 
 def test_the_class_of_a_card_is_the_smallest_that_holds_the_weights() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -21,12 +22,21 @@ from comfyops.cli.model_options import (
 )
 from comfyops.cli.options import Json, settings
 from comfyops.cli.output import Result, count, in_words
-from comfyops.errors import MissingFileError, UnknownModelError, UsageError
-from comfyops.models import importing, lists, user_catalog
+from comfyops.errors import (
+    ComfyOpsError,
+    MissingFileError,
+    ModelError,
+    StorageError,
+    UnknownModelError,
+    UnsafeNameError,
+    UsageError,
+)
+from comfyops.models import facts, importing, lists, user_catalog
 from comfyops.models.catalog import Catalog
-from comfyops.models.entry import ENDINGS, ModelEntry, parse, written
+from comfyops.models.entry import ENDINGS, ModelEntry, written
+from comfyops.models.folders import canonical
 from comfyops.models.hashing import hash_file
-from comfyops.models.sources import describe
+from comfyops.models.stamps import Stamps
 
 Folder = Annotated[str | None, typer.Option("--folder", help="Only this folder, such as loras.")]
 
@@ -56,7 +66,8 @@ def ls(
     entries: Iterable[ModelEntry] = known.models.values()
     if group:
         entries = {item.entry.id: item.entry for name in group for item in known.members(name)}.values()
-    return _listed("models ls", [item for item in entries if folder in (None, item.folder)])
+    named = canonical(folder.lower()) if folder else None
+    return _listed("models ls", [item for item in entries if named in (None, item.folder)])
 
 
 def search(
@@ -81,6 +92,7 @@ def add(
     size: Annotated[int | None, typer.Option(min=0, help="Bytes that it must have.")] = None,
     sha256: Annotated[str | None, typer.Option("--sha256", help="Hash that it must have.")] = None,
     group: Annotated[list[str] | None, typer.Option("--group", "-g", help="Set that requires it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the entry, and keep nothing.")] = False,
     as_json: Json = False,
 ) -> Result:
     """Add a model to your own catalog; its source is asked for name, size and hash where you do not give them.
@@ -88,34 +100,33 @@ def add(
     Nothing is fetched: `comfyops models download NAME` does that.
     """
     chosen = settings()
-    data = {"folder": folder, "file": file, "url": url, "size": size, "sha256": sha256, "required_in": group or []}
-    if not (file and size is not None and sha256) and not chosen.offline:
-        (address,) = parse({**data, "file": file or "x.safetensors"}, "the model").urls
-        remote = describe(address, parts.model_web(chosen))
-        data |= {"file": file or remote.file, "size": size if size is not None else remote.size}
-        data["sha256"] = sha256 or remote.sha256
-    if not data["file"]:
-        raise UsageError("The source does not say the file's name.", hint="Give it with --file NAME.")
-    entry = parse(data, "the model")
+    web = None if chosen.offline else parts.model_web(chosen)
+    entry = facts.of_address(url, folder, web, file=file, size=size, sha256=sha256, groups=group or ())
     own = chosen.home.expanduser() / user_catalog.NAME
-    user_catalog.add(own, [entry])
-    return Result("models add", written(entry), [escape(entry.id)], [f"added to {escape(str(own))}"])
+    if not dry_run:
+        user_catalog.add(own, [entry])
+    words = "would be added to" if dry_run else "added to"
+    return Result("models add", written(entry), [escape(entry.id)], [f"{words} {escape(str(own))}"])
 
 
 def remove(
     name: Annotated[str, typer.Argument(help="A model of your own catalog.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be dropped, and keep it.")] = False,
     as_json: Json = False,
 ) -> Result:
     """Drop a model from your own catalog; no file is deleted."""
     own = settings().home.expanduser() / user_catalog.NAME
-    gone = user_catalog.remove(own, name)
-    return Result("models remove", [item.id for item in gone], [escape(item.id) for item in gone])
+    gone = user_catalog.remove(own, name, only_shown=dry_run)
+    words = "would be dropped from" if dry_run else "dropped from"
+    notes = [f"{words} {escape(str(own))}"]
+    return Result("models remove", [item.id for item in gone], [escape(item.id) for item in gone], notes)
 
 
 def take(
     paths: Annotated[list[Path], typer.Argument(help="Model files, folders of them, or lists of models.")],
     as_model: Annotated[str | None, typer.Option("--as", help="The model that a file is, where only you know.")] = None,
     allow_pickle: AllowPickle = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be taken, and change nothing.")] = False,
     comfyui_path: ComfyUIPath = None,
     models_dir: ModelsDir = None,
     catalog: CatalogFiles = None,
@@ -130,57 +141,90 @@ def take(
     if missing:
         raise MissingFileError(f"{missing[0]} does not exist.", path=str(missing[0]))
     models = [path for path in _files(paths) if path.suffix.lower() in ENDINGS - {".yaml", ".json"}]
-    entries, unread = _read([path for path in paths if path.is_file() and path not in models], catalog)
-    placed: list[importing.Placed] = []
-    unknown: list[str] = []
+    if as_model and len(models) != 1:
+        raise UsageError(f"--as goes with one model file, not with {len(models)}.")
+    lists_given = [path for path in paths if path.is_file() and path not in models]
+    entries, unread = _read(lists_given, catalog, keep=not dry_run)
+    taken = _Taken()
     if models:
         session = opened(comfyui_path, models_dir, catalog, allow_pickle=allow_pickle)
-        placed, unknown = _placed(session, models, as_model, allow_pickle)
+        taken = _placed(session, models, as_model, pickles=allow_pickle, only_shown=dry_run)
+    if taken.refused and len(models) + len(lists_given) == 1:
+        raise taken.refused[0][1]
+    return _imported(entries, unread, taken, only_shown=dry_run)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What became of model files: put in place, not known to any catalog, refused (file and reason)."""
+
+    placed: list[importing.Placed] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    refused: list[tuple[str, ComfyOpsError]] = field(default_factory=list)
+
+
+def _imported(entries: list[ModelEntry], unread: list[str], taken: _Taken, *, only_shown: bool) -> Result:
+    how = {True: "as it would be", False: "as it would be"} if only_shown else _HOW
     lines = [
         *(f"[green]listed[/]  {escape(entry.id)}" for entry in entries),
-        *(f"[green]{_HOW[item.linked]}[/]  {escape(item.entry.id)} -> {escape(item.path)}" for item in placed),
-        *(f"[yellow]not known[/]  {escape(item)}" for item in unknown),
+        *(f"[green]{how[item.linked]}[/]  {escape(item.entry.id)} -> {escape(item.path)}" for item in taken.placed),
+        *(f"[yellow]not known[/]  {escape(item)}" for item in taken.unknown),
+        *(f"[red]not taken[/]  {escape(path)}: {escape(error.message)}" for path, error in taken.refused),
         *(f"[yellow]not read[/]  {escape(item)}" for item in unread),
     ]
     data = {
+        "dry_run": only_shown,
         "listed": [entry.id for entry in entries],
-        "placed": [{"model": item.entry.id, "path": item.path, "sha256": item.sha256} for item in placed],
-        "unknown": unknown,
+        "placed": [{"model": item.entry.id, "path": item.path, "sha256": item.sha256} for item in taken.placed],
+        "unknown": taken.unknown,
+        "refused": [{"path": path, "code": error.code, "message": error.message} for path, error in taken.refused],
         "unread": unread,
     }
-    notes = [f"{count(len(entries), 'model')} listed, {count(len(placed), 'file')} put in place"]
-    return Result("models import", data, lines, notes, exit_code=int(bool(unknown or unread)))
+    words = "would be listed" if only_shown else "listed"
+    notes = [f"{count(len(entries), 'model')} {words}, {count(len(taken.placed), 'file')} put in place"]
+    if only_shown:
+        notes[0] += " if --dry-run were not given"
+    return Result("models import", data, lines, notes, exit_code=int(bool(taken.unknown or taken.refused or unread)))
 
 
-def _read(files: list[Path], catalog: list[Path] | None) -> tuple[list[ModelEntry], list[str]]:
-    """The models of lists, now in the person's own catalog, and what could not be taken."""
+def _read(files: list[Path], catalog: list[Path] | None, *, keep: bool) -> tuple[list[ModelEntry], list[str]]:
+    """The models of lists, now in the person's own catalog with `keep`, and what could not be taken."""
     chosen = settings()
     known = parts.model_catalog(chosen, catalog or ()) if files else Catalog()
     read = [lists.read(path, known) for path in files]
     entries = [entry for item in read for entry in item.models]
-    if entries:
+    if entries and keep:
         user_catalog.add(chosen.home.expanduser() / user_catalog.NAME, entries)
     return entries, [f"{entry.what}: {entry.why}" for item in read for entry in item.unread]
 
 
-def _placed(
-    session: Session, files: list[Path], as_model: str | None, pickles: bool
-) -> tuple[list[importing.Placed], list[str]]:
-    """The files that were put in place, and those that no catalog knows."""
+def _placed(session: Session, files: list[Path], as_model: str | None, *, pickles: bool, only_shown: bool) -> _Taken:
+    """Put files in their places, or with `only_shown` say where they would be; one that is refused stops no other."""
     stamps = session.provision.stamps
-    placed, unknown = [], []
+    taken = _Taken()
     for path in files:
-        entry = _one(session.catalog, as_model) if as_model else None
-        if entry is None:
-            stat = path.stat()
-            digest = stamps.hash_of(path.absolute(), stat) or hash_file(path)[0]
-            entry = importing.match(path, digest, session.catalog.models.values())
-        if entry is None:
-            unknown.append(str(path))
-            continue
-        placed.append(importing.place(path, entry, session.storage, stamps, allow_pickle=pickles))
+        try:
+            entry = _one(session.catalog, as_model) if as_model else None
+            digest = _hashed(path, stamps)
+            entry = entry or importing.match(path, digest, session.catalog.models.values())
+            if entry is None:
+                taken.unknown.append(str(path))
+            elif only_shown:
+                target = str(session.storage.target(entry))
+                taken.placed.append(importing.Placed(entry, str(path), target, path.stat().st_size, digest, True))
+            else:
+                taken.placed.append(importing.place(path, entry, session.storage, stamps, allow_pickle=pickles))
+        except (ModelError, StorageError, MissingFileError, UnsafeNameError) as error:
+            taken.refused.append((str(path), error))
     stamps.save()
-    return placed, unknown
+    return taken
+
+
+def _hashed(path: Path, stamps: Stamps) -> str:
+    try:
+        return stamps.hash_of(path.absolute(), path.stat()) or hash_file(path)[0]
+    except OSError as error:
+        raise MissingFileError(f"{path} cannot be read.", path=str(path)) from error
 
 
 def _one(catalog: Catalog, name: str) -> ModelEntry:

@@ -20,8 +20,10 @@ from comfyops.cli.model_options import (
     Model,
     ModelsDir,
     Names,
+    Session,
     choice,
     opened,
+    rate,
 )
 from comfyops.cli.model_options import Optional as IncludeOptional
 from comfyops.cli.options import Json, wait_for
@@ -29,8 +31,11 @@ from comfyops.cli.output import Result, count, in_words
 from comfyops.cli.stopping import hashing_shown
 from comfyops.errors import UsageError
 from comfyops.models import rounds
+from comfyops.models.catalog import Wanted
 from comfyops.models.check import Finding, State
 from comfyops.models.progress_log import log_findings
+
+_MOST_NOTES = 12
 
 _COLOURS = {State.VERIFIED: "green", State.PRESENT: "cyan", State.MISSING: "yellow", State.MISPLACED: "yellow"}
 
@@ -83,8 +88,9 @@ def verify(
         typer.Option("--schedule", help="Go on for ever: daily, weekly, 6h, or five fields as cron has them."),
     ] = None,
     limit_rate: Annotated[
-        str, typer.Option("--limit-rate", help="With --schedule: bytes to read in a second, as 50M.")
-    ] = "100M",
+        str | None,
+        typer.Option("--limit-rate", help="Bytes to read in a second, as 50M; with --schedule 100M if not given."),
+    ] = None,
     prometheus: Annotated[
         Path | None, typer.Option("--prometheus", help="With --schedule: file of figures, such as DIR/comfyops.prom.")
     ] = None,
@@ -109,22 +115,26 @@ def verify(
     if schedule is not None:
         files = [f"--catalog={file.absolute()}" for file in catalog or []]
         files += [f"--lock={lock.absolute()}"] if lock else []
-        plan = models_watch.planned(session, chosen, schedule, limit_rate, prometheus, files)
+        plan = models_watch.planned(session, chosen, schedule, limit_rate or "100M", prometheus, files)
         if print_systemd or print_cron:
             return models_watch.printed(plan, as_cron=print_cron)
         models_watch.run(plan, as_json=as_json)
         return None
     with hashing_shown(quiet=as_json) as listener:
-        findings = session.provision.check(session.wanted(chosen), deep=True, on_progress=listener)
+        wanted, most = session.wanted(chosen), rate(limit_rate) if limit_rate else None
+        findings = session.provision.check(wanted, deep=True, on_progress=listener, rate=most)
     return checked("models verify", findings, session.storage.root)
 
 
 def write_figures(
+    names: Names = None,
     prometheus: Annotated[
         Path | None, typer.Option("--prometheus", help="File to write, such as DIR/comfyops.prom.")
     ] = None,
+    model: Model = None,
     group: Group = None,
     everything: All = False,
+    include_optional: IncludeOptional = False,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte, whatever is remembered.")] = False,
     comfyui_path: ComfyUIPath = None,
     models_dir: ModelsDir = None,
@@ -138,7 +148,7 @@ def write_figures(
     for node_exporter's textfile collector. The exit code is that of `check`.
     """
     session = opened(comfyui_path, models_dir, catalog, lock)
-    wanted = session.wanted(choice(None, None, group, everything=everything))
+    wanted = session.wanted(choice(names, model, group, everything=everything, optional=include_optional))
     watched = parts.model_health(session.provision, wanted, session.settings, figures=prometheus)
     findings = watched.look(deep=deep)
     wait_for(rounds.deliver(watched))
@@ -146,23 +156,42 @@ def write_figures(
 
 
 def where(
-    name: Annotated[str, typer.Argument(help="A model, by name, file or folder/file.")],
+    names: Names = None,
+    model: Model = None,
+    group: Group = None,
+    everything: All = False,
+    include_optional: IncludeOptional = False,
     comfyui_path: ComfyUIPath = None,
     models_dir: ModelsDir = None,
     catalog: CatalogFiles = None,
+    lock: LockFile = None,
     as_json: Json = False,
 ) -> Result:
-    """Say where a model lies, or where it belongs. Exit code 1: it is not there."""
-    session = opened(comfyui_path, models_dir, catalog)
-    found = []
-    for entry in session.catalog.find(name):
-        there = session.storage.locate(entry)
-        path = there or session.storage.target(entry)
-        found.append({"model": entry.id, "path": str(path), "there": there is not None})
+    """Say where models lie, or where they belong. Exit code 1: one that was named, or is required, is not there.
+
+    A name that several models have is there as soon as one of them is.
+    """
+    chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    if not (chosen.models or chosen.groups or everything or lock):
+        raise UsageError("No model is named.", hint="Give a name, --group, --all or --lock.")
+    session = opened(comfyui_path, models_dir, catalog, lock)
+    found = [_place(session, item) for item in session.wanted(chosen)]
     lines = [escape(str(item["path"])) for item in found]
-    notes = [f"[yellow]not there[/]: {escape(str(item['path']))}" for item in found if not item["there"]]
-    missing = all(not item["there"] for item in found)
-    return Result("models where", found, lines, notes, exit_code=int(missing))
+    absent = [escape(str(item["path"])) for item in found if not item["there"]]
+    notes = [f"[yellow]not there[/]: {path}" for path in absent]
+    if len(absent) > _MOST_NOTES:
+        notes = [f"{len(absent)} of {count(len(found), 'model')} not there"]
+    there = {str(item["model"]) for item in found if item["there"]}
+    named = [{entry.id for entry in session.catalog.find(text)} for text in chosen.models]
+    needed = {str(item["model"]) for item in found if item["required"]}.difference(*named)
+    whole = all(ids & there for ids in named) and needed <= there
+    return Result("models where", found, lines, notes, exit_code=int(not whole))
+
+
+def _place(session: Session, item: Wanted) -> dict[str, object]:
+    there = session.storage.locate(item.entry)
+    path = there or session.storage.target(item.entry)
+    return {"model": item.entry.id, "path": str(path), "there": there is not None, "required": item.required}
 
 
 def checked(command: str, findings: Sequence[Finding], root: Path) -> Result:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from comfyops.cli.model_options import ComfyUIPath, ModelsDir, opened
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count, in_words
-from comfyops.errors import MissingFileError
+from comfyops.errors import MissingFileError, UsageError
 from comfyops.models import places, stamps, store
 from comfyops.models.store import Deduped, DedupePlan, Way
 
@@ -30,9 +30,12 @@ def run(
         bool, typer.Option("--symbolic", help="Symbolic links, which reach over disks, instead of hard ones.")
     ] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Do it. Without this the saving is shown.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the saving, as without --apply.")] = False,
     as_json: Json = False,
 ) -> Result:
     """Show how much space equal model files take, and with --apply make them links to one of them."""
+    if apply and dry_run:
+        raise UsageError("Give either --apply or --dry-run.")
     storage = opened(comfyui_path, models_dir).storage
     roots = [*storage.roots(), *map(_folder, [str(storage.root), *(folders or [])])]
     memory = stamps.load(storage.stamps)

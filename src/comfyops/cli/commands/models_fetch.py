@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,15 +42,19 @@ from comfyops.cli.output import Result, count, say
 from comfyops.cli.running_downloads import brought
 from comfyops.cli.stopping import hashing_shown
 from comfyops.errors import UsageError
-from comfyops.models import manager
+from comfyops.models import facts, manager
 from comfyops.models import manual as by_hand
-from comfyops.models.catalog import Choice, Wanted
+from comfyops.models.catalog import Catalog, Choice, Wanted
 from comfyops.models.check import Finding
+from comfyops.models.entry import merged, parse, written
 from comfyops.models.plan import Plan
 from comfyops.models.plan import wanted as to_do
 
 Force = Annotated[
-    bool, typer.Option("--force", help="Read every byte first, and fetch anew what cannot be proven to be right.")
+    bool,
+    typer.Option(
+        "--force", "--force-download", help="Read every byte first, and fetch anew what cannot be proven to be right."
+    ),
 ]
 
 
@@ -77,6 +81,7 @@ def plan(
     everything: All = False,
     include_optional: IncludeOptional = False,
     force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="What this command does anyway.")] = False,
     comfyui_path: ComfyUIPath = None,
     models_dir: ModelsDir = None,
     catalog: CatalogFiles = None,
@@ -108,6 +113,15 @@ def download(
     wait: Annotated[
         float, typer.Option(min=0, help="With --manual and --via-manager: seconds to wait; 0 only shows.")
     ] = 86400.0,
+    url: Annotated[
+        str | None, typer.Option("--url", help="With --folder: a model that no catalog need have, by its address.")
+    ] = None,
+    folder: Annotated[
+        str | None, typer.Option("--folder", "--relative-path", help="With --url: where it belongs, such as loras.")
+    ] = None,
+    filename: Annotated[
+        str | None, typer.Option("--filename", help="With --url: the name of its file; else the source's.")
+    ] = None,
     via_manager: Annotated[
         str | None, typer.Option("--via-manager", help="Address of a ComfyUI whose ComfyUI-Manager fetches the models.")
     ] = None,
@@ -133,6 +147,8 @@ def download(
     afterwards.
     """
     chosen = choice(names, model, group, everything=everything, optional=include_optional)
+    if url is None and (folder is not None or filename is not None):
+        raise UsageError("--folder and --filename go with --url.")
     if via_manager is not None:
         return _remotely(via_manager, chosen, catalog, wait, only_shown=check_only or dry_run)
     session = opened(
@@ -141,6 +157,8 @@ def download(
         max_workers=max_workers,
         limit_rate=limit_rate,
     )
+    if url is not None:
+        session, chosen = _with_address(session, chosen, url, folder, filename)
     priorities = _priorities(priority or (), session)
     with hashing_shown(quiet=quiet or as_json) as reading:
         findings = session.provision.check(session.wanted(chosen), deep=force, on_progress=reading)
@@ -159,6 +177,29 @@ def _place(session: Session) -> dict[str, str]:
     """The models folder, in words that `opened` takes."""
     root = session.storage.root.absolute()
     return {"models_dir": str(root)} if session.settings.models_dir is not None else {"comfyui_path": str(root.parent)}
+
+
+def _with_address(
+    session: Session, chosen: Choice, url: str, folder: str | None, filename: str | None
+) -> tuple[Session, Choice]:
+    """A session that knows the model at an address too, and the choice with it.
+
+    Raises UsageError, and what `facts.of_address` raises.
+    """
+    if not folder:
+        raise UsageError("--url goes with --folder, which says where the model belongs.")
+    place, _, below = folder.replace("\\", "/").strip("/").removeprefix("models/").partition("/")
+    web = None if session.settings.offline else session.provision.web
+    entry = facts.of_address(url, place, web, file=filename)
+    if below:
+        entry = parse({**written(entry), "file": f"{below}/{entry.file}"}, "the model")
+    known = session.catalog.models.get(entry.id)
+    if known is not None and entry.contradicts(known.size, known.sha256):
+        words = f"{entry.id} is another file in the catalogs than the one at this address."
+        raise UsageError(words, hint="Give it another name with --filename.")
+    models = {**session.catalog.models, entry.id: merged(entry, known) if known else entry}
+    catalog = Catalog(models, session.catalog.groups)
+    return replace(session, catalog=catalog), replace(chosen, models=(*chosen.models, entry.id))
 
 
 def _priorities(texts: Sequence[str], session: Session) -> dict[str, int]:

@@ -25,6 +25,7 @@ from comfyops.cli.model_options import (
 from comfyops.cli.model_options import Optional as IncludeOptional
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count, in_words
+from comfyops.errors import UsageError
 from comfyops.models import facts, tidy
 from comfyops.models import lock as locks
 from comfyops.models.catalog import Wanted
@@ -52,6 +53,7 @@ def lock(
     update: Annotated[
         bool, typer.Option("--update", help="Take what the sources have now, where it is another file than before.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
     comfyui_path: ComfyUIPath = None,
     models_dir: ModelsDir = None,
     catalog: CatalogFiles = None,
@@ -67,19 +69,22 @@ def lock(
     chosen = choice(names, model, group, everything=everything, optional=include_optional)
     wanted = [item for item in session.wanted(chosen) if item.required or include_optional or everything]
     pins, problems = _pins(session, wanted, before, update=update)
-    locks.save(before.with_pins(pins), output)
+    if not dry_run:
+        locks.save(before.with_pins(pins), output)
     lines = [f"{pin.sha256[:12] if pin.sha256 else '?':12}  {escape(key)}" for key, pin in pins.items()]
     lines += [
         f"[red]{escape(item['code'])}[/]  {escape(item['model'])}: {escape(item['message'])}" for item in problems
     ]
-    data = {"file": output, "models": pins, "problems": problems}
-    notes = [f"{count(len(pins), 'model')} in {escape(str(output))}"]
+    data = {"file": output, "written": not dry_run, "models": pins, "problems": problems}
+    words = "would be in" if dry_run else "in"
+    notes = [f"{count(len(pins), 'model')} {words} {escape(str(output))}"]
     return Result("models lock", data, lines, notes, exit_code=int(bool(problems)))
 
 
 def prune(
     older_than: Annotated[float, typer.Option(min=0, help="Days since a leftover was last changed.")] = 7.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it; else it is only shown.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show it, as without --yes.")] = False,
     comfyui_path: ComfyUIPath = None,
     models_dir: ModelsDir = None,
     as_json: Json = False,
@@ -88,6 +93,8 @@ def prune(
 
     Models are never removed. Without --yes nothing is removed.
     """
+    if yes and dry_run:
+        raise UsageError("Give either --yes or --dry-run.")
     session = opened(comfyui_path, models_dir)
     made = tidy.plan(session.storage, older_than * _DAY)
     if yes:

@@ -17,7 +17,6 @@ from comfyops import app as parts
 from comfyops.cli.model_options import Session, rate
 from comfyops.cli.options import wait_for
 from comfyops.cli.output import Result, count, emit, say
-from comfyops.errors import UsageError
 from comfyops.models import rounds
 from comfyops.models.catalog import Choice
 from comfyops.models.rounds import Health
@@ -76,8 +75,6 @@ def printed(plan: Plan, *, as_cron: bool) -> Result:
     program = shutil.which("comfyops") or sys.argv[0]
     if as_cron:
         kept = [item for item in plan.options if not item.startswith(("--limit-rate", "--schedule"))]
-        if any(not item.startswith("--") or item == "--include-optional" for item in kept):
-            raise UsageError("The line for cron takes whole groups, or --all.")
         command = shlex.join([program, "models", "health", "--deep", *kept]).replace("%", "\\%")
         text = f"{schedules.as_cron(plan.schedule)}  {command}"
     else:

@@ -25,9 +25,10 @@ class Civitai:
     """Civitai, or the mirror that stands for it."""
 
     def takes(self, url: str) -> bool:
-        """Whether it is an address of a version of a model."""
+        """Whether it is an address of a model, or of a version of one."""
         parts = urlsplit(url)
-        return parts.hostname in ("civitai.com", "www.civitai.com") and _version(url) is not None
+        ours = parts.hostname in ("civitai.com", "www.civitai.com")
+        return ours and (_version(url) is not None or parts.path.startswith("/models/"))
 
     def describe(self, url: str, web: Web) -> Remote:
         """Size, SHA-256 and name of a version's file, by one request.
@@ -35,6 +36,9 @@ class Civitai:
         Raises GatedModelError, DownloadError.
         """
         version = _version(url)
+        if version is None:
+            words = f"{url.partition('?')[0]} is the page of a model, which may have many versions."
+            raise DownloadError(words, hint="Choose one there: its address ends in ?modelVersionId=NUMBER.", page=url)
         answer = web.ask("GET", web.rewritten(f"{HOME}/api/v1/model-versions/{version}"))
         if answer.status in (401, 403):
             words = f"Civitai gives version {version} only to those who are logged in."

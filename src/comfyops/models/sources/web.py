@@ -14,10 +14,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from comfyops import __version__
 from comfyops.errors import DownloadError
+from comfyops.models.entry import SAFE
 from comfyops.models.sources.buckets import Buckets
 from comfyops.models.trust import Trust, place_of
 from comfyops.support import proxies
@@ -96,7 +97,7 @@ class Web:
             target = answer.headers.get("location")
             if answer.status not in _MOVED or not target:
                 return answer
-            following = urljoin(url, target)
+            following = urljoin(url, quote(target, safe=SAFE))
             if stay and place_of(following) != place_of(url):
                 return answer
             url = following
@@ -115,7 +116,7 @@ class Web:
             except ssl.SSLCertVerificationError as error:
                 raise DownloadError(f"{_shown(url)} has no valid certificate: {error.verify_message}.") from error
             except (OSError, http.client.HTTPException) as error:
-                reason = str(error) or type(error).__name__
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 continue
             if answer.status not in _AGAIN:
                 return answer
