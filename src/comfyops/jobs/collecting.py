@@ -13,6 +13,8 @@ from comfyops.jobs.sniffing import HEAD, sniff
 from comfyops.jobs.thumbnails import Thumbnails
 from comfyops.support.files import read_bytes
 
+_AT_ONCE = 4  # files of one job that are fetched
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -31,8 +33,19 @@ class Collector:
         self._thumbnails = thumbnails
 
     async def collect(self, client: ComfyUI, outputs: tuple[Output, ...]) -> list[Made]:
-        """Fetch and keep outputs, in order. Raises BackendErrors, StorageError; what was kept stays kept."""
-        return [await self._one(client, output) for output in outputs]
+        """Fetch and keep outputs; gives them in order. Raises BackendErrors, StorageError; what was kept stays kept."""
+        room = asyncio.Semaphore(_AT_ONCE)
+        tasks = [asyncio.create_task(self._in_turn(room, client, output)) for output in outputs]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _in_turn(self, room: asyncio.Semaphore, client: ComfyUI, output: Output) -> Made:
+        async with room:
+            return await self._one(client, output)
 
     async def _one(self, client: ComfyUI, output: Output) -> Made:
         if not output.filename:

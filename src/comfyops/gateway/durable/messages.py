@@ -38,8 +38,9 @@ class Run:
     def __init__(self, job: str, *, metadata: bool) -> None:
         self._job = job
         self._metadata = metadata
-        self._nodes: dict[str, dict[str, Any]] = {}
+        self._nodes: dict[str, str] = {}  # as JSON: each message of where the run is names every node so far
         self._at = ""
+        self._most = 1.0  # of the node that it is at
 
     def of(self, event: JobEvent) -> Iterator[Message]:
         """The messages of an event."""
@@ -65,8 +66,7 @@ class Run:
 
     def _at_node(self, node: str) -> Iterator[Message]:
         if self._at in self._nodes:
-            done = self._nodes[self._at]["max"]
-            self._set(self._at, done, done, "finished")
+            self._set(self._at, self._most, self._most, "finished")
         self._at = node
         self._set(node, 0.0, 1.0, "running")
         yield self._state()
@@ -80,10 +80,14 @@ class Run:
 
     def _set(self, node: str, value: float, maximum: float, state: str) -> None:
         own = {"node_id": node, "prompt_id": self._job, "display_node_id": node, "parent_node_id": None}
-        self._nodes[node] = {"value": value, "max": maximum, "state": state, **own, "real_node_id": node}
+        data = {"value": value, "max": maximum, "state": state, **own, "real_node_id": node}
+        self._nodes[node] = f"{json.dumps(node)}: {json.dumps(data)}"
+        if node == self._at:
+            self._most = maximum
 
     def _state(self) -> str:
-        return text("progress_state", {"prompt_id": self._job, "nodes": self._nodes})
+        nodes = ", ".join(self._nodes.values())
+        return f'{{"type": "progress_state", "data": {{"prompt_id": {json.dumps(self._job)}, "nodes": {{{nodes}}}}}}}'
 
     def _preview(self, event: JobEvent) -> bytes:
         mime = str(event.data.get("mime_type", "image/jpeg"))
