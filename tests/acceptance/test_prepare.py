@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from comfyops.testing.model_hub import ModelHub
+from comfyops.testing.model_hub import Faults, ModelHub
 from comfyops.workflows.graph import GraphBuilder
 from tests.acceptance.conftest import painted, write
-from tests.acceptance.processes import Done, Server, comfyops
+from tests.acceptance.processes import Done, Server, comfyops, started, stopped, wait_until
 from tests.fake_comfyui import free_port, installation
 from tests.pack_repository import repository
 from tests.unit.models.shelf import HF, sha, weights
@@ -44,13 +45,17 @@ class Bench:
         model = {"folder": "checkpoints", "file": NAME, "url": f"{HF}/org/repo/resolve/main/{NAME}", **facts}
         (self.folder / "catalog.yaml").write_text(yaml.safe_dump({"models": [model]}))
 
-    def __call__(self, *arguments: str | Path) -> Done:
-        variables = {
+    @property
+    def all_variables(self) -> dict[str, str]:
+        return {
             "COMFYOPS_HOME": str(self.folder / "home"),
             "HF_ENDPOINT": self.hub.endpoint,
             "COMFYOPS_MODEL_HOSTS": f"{self.hub.endpoint},{self.hub.store}",
+            **self.variables,
         }
-        return comfyops(*arguments, folder=self.folder, variables={**variables, **self.variables})
+
+    def __call__(self, *arguments: str | Path) -> Done:
+        return comfyops(*arguments, folder=self.folder, variables=self.all_variables)
 
     def prepare(self, *options: str | Path, workflow: str = "painted.json") -> Done:
         return self("workflow", "prepare", workflow, "--comfyui-path", "ComfyUI", "--catalog", "catalog.yaml", *options)
@@ -203,6 +208,20 @@ def has_github(folder: Path) -> dict[str, str]:
     config = folder / "gitconfig"
     config.write_text(f'[url "{(folder / "hub").as_uri()}/"]\n\tinsteadOf = https://github.com/ltdrdata/\n')
     return {"GIT_CONFIG_GLOBAL": str(config), "COMFYOPS_OFFLINE": "0"}
+
+
+def test_what_it_fetches_is_seen_from_elsewhere_and_gone_on_with_after_a_stop(bench: Bench) -> None:
+    arguments = ("workflow", "prepare", "painted.json", "--comfyui-path", "ComfyUI", "--catalog", "catalog.yaml")
+    bench.hub.faults = Faults(stall_after=20_000)
+    try:
+        with started(*arguments, "--yes", folder=bench.folder, variables=bench.all_variables) as it:
+            wait_until(lambda: [item["model"] for item in bench("models", "downloads", "ls", "--json").data] == [MODEL])
+            done = stopped(it, signal.SIGTERM)
+    finally:
+        bench.hub.faults = Faults()
+    assert done.code == 130 and "models downloads resume" in done.err and not bench.placed.exists()
+    assert bench("models", "downloads", "resume", "--json").data["outcomes"][0]["ok"]
+    assert bench.placed.read_bytes() == DATA
 
 
 def test_wrong_bytes_are_not_placed_and_nothing_is_tried(bench: Bench, server: Server) -> None:

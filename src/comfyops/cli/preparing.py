@@ -16,10 +16,10 @@ from comfyops import config
 from comfyops.cli import pack_installing, prepare_lines, preparing_packs
 from comfyops.cli.commands.launch import planned, show_line
 from comfyops.cli.commands.workflow_check import device_of, server_facts
-from comfyops.cli.model_options import fetching
 from comfyops.cli.options import settings, wait_for
 from comfyops.cli.output import Result, count, say
 from comfyops.cli.pack_installing import Ask, PackPlans
+from comfyops.cli.running_downloads import brought
 from comfyops.config import Settings
 from comfyops.deploy.launch import running
 from comfyops.deploy.packs.planning import Tools
@@ -135,7 +135,7 @@ def _with_packs(
 
 def _done(wish: Wish, site: Site, ground: Ground, found: Preparation, provision: Provision | None) -> Result:
     """Fetch, try, and write the lock."""
-    outcomes = _fetched(found, provision, quiet=wish.quiet)
+    outcomes = _fetched(wish, site, found, provision)
     ready = found.can_run and all(item.ok for item in outcomes)
     reports: Reports = ()
     if ready and wish.smoke and (wish.launch or site.has_server):
@@ -248,12 +248,14 @@ def _agreed(found: Preparation, packs: PackPlans, *, yes: bool, quiet: bool) -> 
     )
 
 
-def _fetched(found: Preparation, provision: Provision | None, *, quiet: bool) -> tuple[Outcome, ...]:
-    if provision is None or found.plan is None or not found.plan.fetch:
+def _fetched(wish: Wish, site: Site, found: Preparation, provision: Provision | None) -> tuple[Outcome, ...]:
+    """Fetch as `models download` does: seen, steered and gone on with by `models downloads`."""
+    if provision is None or site.place is None or found.plan is None:
         return ()
     check_disks(found.disks)
-    with fetching(found.plan.total, quiet=quiet) as listener:
-        return provision.fetch(found.plan.fetch, listener)
+    place = {"comfyui_path": str(site.place.root.absolute()), "allow_pickle": wish.allow_pickle}
+    home = site.settings.home.expanduser()
+    return brought(provision, found.plan.fetch, home=home, place=place, quiet=wish.quiet)
 
 
 async def _tried(site: Site, subject: Subject, wish: Wish) -> Reports:
