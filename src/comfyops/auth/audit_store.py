@@ -13,13 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, Row, String, Table, delete, insert, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    true,
+)
 
 from comfyops.auth.chain import Event, Link, Record, chained, verified
 from comfyops.auth.database import Database
 from comfyops.errors import AuditError
 
 FILE = "audit.db"
+_CHECKPOINT = "audit.checkpoint"
 _metadata = MetaData()
 _records = Table(
     "records",
@@ -106,7 +122,9 @@ class AuditStore:
             start = _link(connection, "checkpoint")
             wanted = itertools.chain([start.hash], connection.execute(select(_records.c.hash)).scalars())
             if head and head not in wanted:
-                raise AuditError("No record has the hash that was given as head.", head=head)
+                hint = "It may be older than what retention dropped." if start.seq else None
+                raise AuditError("No record has the hash that was given as head.", hint=hint, head=head)
+            _check_dropped(connection, start)
             end = verified(_all(connection), start)
             if end != _link(connection, "head"):
                 raise AuditError(f"Records after {end.seq} are missing.", seq=end.seq + 1)
@@ -127,19 +145,22 @@ class AuditStore:
             return connection.execute(select(_records.c.seq).where(_records.c.at < before).limit(1)).first() is not None
 
     def prune(self, before: float, now: float) -> int:
-        """Drop records older than a time (seconds since the epoch); how many. The rest stays verifiable.
+        """Drop the records before the first that is not older than a time (seconds since the epoch); how many.
 
-        What was dropped is itself a record. Raises AuditError, and drops nothing, where the chain is broken.
+        So a clock that was wrong for a while drops nothing that is younger. The rest stays verifiable, and what was
+        dropped is itself a record. Raises AuditError, and drops nothing, where the chain is broken.
         """
         self.verify()
         with self._database.writing() as connection:
-            wanted = select(_records).where(_records.c.at < before).order_by(_records.c.seq.desc()).limit(1)
+            kept = connection.execute(select(func.min(_records.c.seq)).where(_records.c.at >= before)).scalar_one()
+            older = _records.c.seq < kept if kept is not None else true()
+            wanted = select(_records).where(older).order_by(_records.c.seq.desc()).limit(1)
             last = connection.execute(wanted).one_or_none()
             if last is None:
                 return 0
             dropped: int = last.seq - _link(connection, "checkpoint").seq
             details = {"records": dropped, "up_to": last.seq, "hash": last.hash}
-            _append(connection, [Event("audit.checkpoint", now, reason="retention", details=details)])
+            _append(connection, [Event(_CHECKPOINT, now, reason="retention", details=details)])
             _set_link(connection, "checkpoint", Link(last.seq, last.hash))
             connection.execute(delete(_records).where(_records.c.seq <= last.seq))
         return dropped
@@ -162,8 +183,19 @@ def _append(connection: Connection, events: Iterable[Event]) -> None:
 
 
 def _link(connection: Connection, name: str) -> Link:
-    row = connection.execute(select(_links.c.seq, _links.c.hash).where(_links.c.name == name)).one_or_none()
-    return Link(*row) if row is not None else Link()
+    rows = connection.execute(select(_links.c.seq, _links.c.hash).where(_links.c.name == name)).all()
+    return Link(*rows[0]) if len(rows) == 1 else Link()
+
+
+def _check_dropped(connection: Connection, start: Link) -> None:
+    """See that retention has recorded that it dropped what is not there. Raises AuditError."""
+    if start == Link():
+        return
+    wanted = select(_records).where(_records.c.action == _CHECKPOINT).order_by(_records.c.seq.desc()).limit(1)
+    row = connection.execute(wanted).one_or_none()
+    said = _record(row).event.details if row is not None else {}
+    if (said.get("up_to"), said.get("hash")) != (start.seq, start.hash):
+        raise AuditError(f"Records up to {start.seq} are missing, and no record says that they were dropped.", seq=1)
 
 
 def _set_link(connection: Connection, name: str, link: Link) -> None:
@@ -185,11 +217,12 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 
 def _record(row: Row[Any]) -> Record:
-    """The record of a row; what is no JSON any more stays a text, which the hash then shows."""
+    """The record of a row; what cannot be one any more stays so, which the hash then shows."""
     values = {name: getattr(row, name) for name in Event.__dataclass_fields__}
     try:
-        values["details"] = json.loads(row.details)
-    except ValueError:
-        values["details"] = {"broken": row.details}
-    values["allowed"] = bool(row.allowed)
+        details = json.loads(row.details)
+    except (ValueError, TypeError, RecursionError):
+        details = None
+    values["details"] = details if isinstance(details, dict) else {"broken": str(row.details)}
+    values["allowed"] = bool(row.allowed) if row.allowed in (0, 1) else row.allowed
     return Record(row.seq, Event(**values), row.previous, row.hash)

@@ -77,8 +77,11 @@ def password_from(stdin: bool) -> str:
 
 
 def when(seconds: float | None) -> str:
-    """A time since the epoch for people, in UTC; "never" for none."""
-    return "never" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """A time since the epoch for people, in UTC; "never" for none, "?" for what is no time."""
+    try:
+        return "never" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (TypeError, ValueError, OverflowError, OSError):  # a file that somebody has changed
+        return "?"
 
 
 def person() -> str:

@@ -72,6 +72,10 @@ def test_a_whole_chain_is_verified(audit_store: AuditStore, clock: Clock) -> Non
         ("UPDATE records SET at = at + 0.001 WHERE seq = 4", 4),
         ("UPDATE records SET details = '{}' WHERE seq = 4", 4),
         ("UPDATE records SET details = '{' WHERE seq = 4", 4),
+        ("UPDATE records SET details = '[1]' WHERE seq = 4", 4),
+        ("UPDATE records SET details = x'ff' WHERE seq = 4", 4),
+        ("UPDATE records SET allowed = 'no' WHERE seq = 4", 4),
+        ("UPDATE records SET at = 'then' WHERE seq = 4", 4),
         ("UPDATE records SET token_id = '' WHERE seq = 1", 1),
         ("DELETE FROM records WHERE seq = 4", 4),
         ("DELETE FROM records WHERE seq = 1", 1),
@@ -92,6 +96,27 @@ def test_tampering_is_found_and_the_place_is_named(
     assert caught.value.facts["seq"] == seq
     with pytest.raises(AuditError):
         audit_store.prune(clock.now, clock.now)
+
+
+def test_a_checkpoint_that_nobody_recorded_is_found(audit_store: AuditStore, clock: Clock) -> None:
+    """Who takes the oldest records away cannot say that it was retention."""
+    filled(audit_store, clock)
+    forged = "INSERT INTO links SELECT 'checkpoint', seq, hash FROM records WHERE seq = 4"
+    tampered(audit_store, forged, "DELETE FROM records WHERE seq <= 4")
+    with pytest.raises(AuditError, match="no record says"):
+        audit_store.verify()
+
+
+def test_a_clock_that_was_wrong_costs_no_young_record(audit_store: AuditStore, clock: Clock) -> None:
+    filled(audit_store, clock)
+    right, clock.now = clock.now, 1.0
+    filled(audit_store, clock, 1)
+    clock.now = right
+    filled(audit_store, clock, 2)
+    assert audit_store.prune(right - 4.5, right) == 5
+    assert audit_store.verify().dropped == 5 and len(audit_store.newest(100)) == 5 + 1 + 2 + 1
+    assert audit_store.prune(right + 99, right + 100) == 9  # all of them, and what was recorded of the first time
+    assert audit_store.verify().records == 1
 
 
 def test_a_chain_made_anew_is_found_by_a_hash_noted_elsewhere(audit_store: AuditStore, clock: Clock) -> None:
