@@ -245,7 +245,7 @@ class DiskFullError(StorageError):
     """No space is left."""
 
     code = "disk_full"
-    hint = "Free some space or choose another folder with -o; then run the same command again."
+    hint = "Free some space or choose another folder; then run the same command again."
 
 
 class NotWritableError(StorageError):

@@ -34,7 +34,7 @@ def plan(found: Preparation) -> Iterator[str]:
     yield from _models(found)
     for disk in found.disks:
         colour, word = ("green", "disk") if disk.is_enough else ("red", "too full")
-        words = f"{in_words(disk.needed)} to fetch, {in_words(disk.free)} free"
+        words = f"{in_words(disk.needed)} needed, {in_words(disk.free)} free"
         yield _row(colour, word, disk.path, words)
     yield _row(_FITS[found.vram.fit], "VRAM", str(found.vram.fit), _memory(found.vram))
 
@@ -67,6 +67,8 @@ def verdict(found: Preparation, *, packs: int, asked: bool) -> list[str]:
     """Where nothing is done: what would be; `packs` of custom nodes are to be installed."""
     if found.has_everything and not packs:
         return ["everything that it needs is there"]
+    if not found.has_room:
+        return ["there is no room for what is to be fetched"]
     fetch = found.plan.fetch if found.plan else ()
     if (fetch or packs) and asked:
         wanted = [f"fetches {count(len(fetch), 'file')}"] if fetch else []

@@ -17,6 +17,7 @@ from comfyops.models.entry import ModelEntry, merged, parse
 from comfyops.models.folders import canonical
 from comfyops.models.plan import Blocked, Plan
 from comfyops.models.provision import Provision
+from comfyops.models.transfer.space import still_needed
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
@@ -104,9 +105,14 @@ class Preparation:
 
     @property
     def can_run(self) -> bool:
-        """Whether nothing is missing that the plan does not bring, and nothing is wrong."""
+        """Whether the plan brings all that is missing and has room for it, and nothing is wrong."""
         wrong = any(item.severity is not Severity.WARNING for item in self.problems)
-        return not (self.missing_nodes or wrong or self.blocked)
+        return self.has_room and not (self.missing_nodes or wrong or self.blocked)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disks have room for what is to be fetched."""
+        return all(disk.is_enough for disk in self.disks)
 
     @property
     def has_everything(self) -> bool:
@@ -165,12 +171,12 @@ def check_disks(disks: Iterable[DiskFit]) -> None:
 
 
 def disk_fits(plan: Plan) -> Iterator[DiskFit]:
-    """What each disk is to take; files of unknown size are not counted."""
+    """What each disk is to take still; files of unknown size are not counted."""
     needed: dict[int, tuple[Path, int]] = {}
     for item in plan.fetch:
         folder = next(path for path in Path(item.target).absolute().parents if path.exists())
         first, size = needed.get(folder.stat().st_dev, (folder, 0))
-        needed[folder.stat().st_dev] = first, size + (item.entry.size or 0)
+        needed[folder.stat().st_dev] = first, size + still_needed(Path(item.target), item.entry.size)
     for folder, size in needed.values():
         yield DiskFit(str(folder), size, shutil.disk_usage(folder).free)
 

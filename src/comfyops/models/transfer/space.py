@@ -24,7 +24,7 @@ def too_little(requests: Sequence[FileRequest], margin: float) -> dict[int, File
         disks[_existing(request.target.parent).stat().st_dev].append(number)
     failed: dict[int, FileResult] = {}
     for numbers in disks.values():
-        needed = sum(_needed(requests[number]) for number in numbers)
+        needed = sum(still_needed(requests[number].target, requests[number].size) for number in numbers)
         folder = _existing(requests[numbers[0]].target.parent)
         free = shutil.disk_usage(folder).free
         if needed and needed * (1 + margin) > free:
@@ -40,16 +40,15 @@ def too_little(requests: Sequence[FileRequest], margin: float) -> dict[int, File
     return failed
 
 
-def _needed(request: FileRequest) -> int:
-    """Bytes that the disk must still give: what a partial file holds already is not counted twice."""
-    size = request.size or 0
+def still_needed(target: Path, size: int | None) -> int:
+    """Bytes that the disk must still give for a file: what a partial one holds already is not counted twice."""
     try:
-        if request.target.stat().st_size == size:
+        if target.stat().st_size == size:
             return 0
     except OSError:
         pass
-    parts = (path for path in leftovers(request.target) if path.suffix == ".part")
-    return max(0, size - sum(_occupied(path) for path in parts))
+    parts = (path for path in leftovers(target) if path.suffix == ".part")
+    return max(0, (size or 0) - sum(_occupied(path) for path in parts))
 
 
 def _occupied(path: Path) -> int:
