@@ -151,6 +151,13 @@ class Queue:
         """Ids of what runs and waits, at most `limit` of each."""
         return await self.store.read(lambda connection: reading.read_queue(connection, owner, limit))
 
+    async def sent(
+        self, owner: str | None = None, client: str | None = None, since: int = 2**62
+    ) -> tuple[int, list[reading.Sent]]:
+        """The newest number; and the jobs of a client, or of all that said who they are, that wait, run, or are newer
+        than number `since`, by owner, client and number."""
+        return await self.store.read(lambda connection: reading.read_sent(connection, owner, client, since))
+
     async def get_many(self, jobs: Sequence[str]) -> list[Job]:
         """These jobs with their graphs, as far as they are there, in any order."""
         return await self.store.read(lambda connection: reading.read_whole(connection, jobs))

@@ -96,6 +96,30 @@ def _in_queue(states: Sequence[JobState], owner: str | None) -> Select[Any]:
     return wanted if owner is None else wanted.where(_j.owner == owner)
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A job, and the client of its owner that sent it."""
+
+    id: str
+    number: int
+    owner: str
+    client: str
+    state: JobState
+
+
+def read_sent(connection: Connection, owner: str | None, client: str | None, since: int) -> tuple[int, list[Sent]]:
+    """The newest number, and the jobs of clients that wait, run, or are newer than number `since`, by owner, client and
+    number; None = of all."""
+    newest = newest_number(connection)  # first: what comes meanwhile is newer than that
+    wanted = select(_j.id, _j.number, _j.owner, _j.client_id, _j.state).where(
+        or_(_j.state.in_((JobState.WAITING, *ACTIVE)), _j.number > since),
+        _j.client_id != "" if client is None else _j.client_id == client,
+    )
+    wanted = wanted if owner is None else wanted.where(_j.owner == owner)
+    found = connection.execute(wanted.order_by(_j.owner, _j.client_id, _j.number))
+    return newest, [Sent(row.id, row.number, row.owner, row.client_id, JobState(row.state)) for row in found]
+
+
 def newest_number(connection: Connection) -> int:
     """The number of the newest job, 0 where there is none."""
     return int(connection.execute(select(func.max(_j.number))).scalar() or 0)

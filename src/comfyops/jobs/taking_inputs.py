@@ -16,6 +16,7 @@ from comfyops.jobs.files import Files
 from comfyops.jobs.job import Job
 from comfyops.jobs.references import AssetOf, Reference
 from comfyops.jobs.store import Store
+from comfyops.jobs.uploads import Place
 
 SUBFOLDER = "comfyops"
 """The folder inside a backend's input folder that files of jobs go to, named by their content."""
@@ -81,19 +82,18 @@ def _texts(graph: Mapping[str, Any]) -> Iterator[str]:
 def _uploads(connection: Connection, owner: str, texts: set[str]) -> dict[str, tuple[str, str]]:
     """Those texts that name an upload of this owner: its hash and file name."""
     wanted = {text: _split(text) for text in texts}
-    names = {name for _, name in wanted.values()}
+    names = {place.name for place in wanted.values()}
     if not names:
         return {}
-    statement = select(_u.subfolder, _u.name, _u.hash).where(
-        _u.owner == owner, _u.folder_type == "input", _u.name.in_(names)
-    )
-    there = {(row.subfolder, row.name): row.hash for row in connection.execute(statement)}
-    return {text: (there[place], place[1]) for text, place in wanted.items() if place in there}
+    statement = select(_u.folder_type, _u.subfolder, _u.name, _u.hash).where(_u.owner == owner, _u.name.in_(names))
+    there = {Place(row.folder_type, row.subfolder, row.name): row.hash for row in connection.execute(statement)}
+    return {text: (there[place], place.name) for text, place in wanted.items() if place in there}
 
 
-def _split(text: str) -> tuple[str, str]:
-    subfolder, _, name = text.removesuffix(" [input]").replace("\\", "/").rpartition("/")
-    return subfolder, name
+def _split(text: str) -> Place:
+    kind = "temp" if text.endswith(" [temp]") else "input"
+    subfolder, _, name = text.removesuffix(f" [{kind}]").replace("\\", "/").rpartition("/")
+    return Place(kind, subfolder, name)
 
 
 def _renamed(graph: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ import aiohttp
 import pytest
 
 from comfyops.gateway.settings import Limits
+from comfyops.jobs.dispatcher import Dispatcher
+from comfyops.jobs.job import Submission
+from comfyops.jobs.queue import Queue
 from comfyops.simulator import SimulatorSettings
 from comfyops.simulator.settings import Faults
 from comfyops.testing import graphs
@@ -211,6 +214,19 @@ async def test_a_job_that_waits_when_its_client_comes_is_told_of(slow: DurableHo
         ),
     )
     assert is_a("executing")(seen[-1])
+
+
+async def test_a_job_that_another_process_took_and_runs_is_told_of(tmp_path: Path) -> None:
+    async with durable_house(tmp_path, dispatch=False) as home:
+        ann = home.token("ann")
+        owner = (await home.queue.get(await submit(home, ann, client_id="elsewhere"))).owner
+        socket = await connect(home, ann)
+        other = await asyncio.to_thread(Queue, home.queue.database, home.queue.folder)
+        async with other, Dispatcher(other, "other"):
+            job = (await other.submit(Submission(picture(), client_id="page"), owner)).job.id
+            seen = await frames(socket, lambda frame: is_end(frame, job))
+    assert "executed" in kinds(seen)
+    assert {frame["data"]["prompt_id"] for frame in seen if is_a("executing")(frame)} == {job}
 
 
 async def test_two_sockets_of_one_client_both_hear(home: DurableHouse) -> None:

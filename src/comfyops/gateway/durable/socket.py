@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from comfyops.errors import BackendError, QueueError, StorageError
@@ -15,12 +15,11 @@ from comfyops.gateway.exchange import Receive, Send
 from comfyops.gateway.settings import Limits
 from comfyops.gateway.sockets import CUT, LARGEST_IN, REVOKED, Outbox, first_of
 from comfyops.jobs import told
-from comfyops.jobs.job import ACTIVE, Filter, JobState
+from comfyops.jobs.job import JobState
 from comfyops.jobs.queue import Queue
+from comfyops.jobs.reading import Sent
 
-_LOOK = 5.0  # seconds between looks for jobs that came by other processes
-_PAGE = 1000
-_UNFINISHED = (JobState.WAITING, *ACTIVE)
+_LOOK = 5.0  # seconds until it is tried again where the queue cannot be read
 
 
 class DurableSocket:
@@ -42,6 +41,8 @@ class DurableSocket:
         self._outbox = Outbox(limits)
         self._waiting: set[str] = set()
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._told: set[str] = set()  # jobs that were or are followed, since the last look at all
+        self._since: int | None = None  # number of the newest job when it came, None until that is known
         self._remaining = -1
         self._metadata = False
         self._full = asyncio.Event()
@@ -58,7 +59,7 @@ class DurableSocket:
         self._remaining = remaining
         self._put(messages.status(remaining, self.client))
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(work) for work in (self._listen(receive), self._deliver(send), self._find_jobs())]
+        tasks = [loop.create_task(work) for work in (self._listen(receive), self._deliver(send), self._first_look())]
         self._task = loop.create_task(first_of(tasks))
         code = REVOKED
         try:
@@ -86,11 +87,12 @@ class DurableSocket:
         """Take an `expect` back."""
         self._waiting.discard(job)
 
-    def begins(self, job: str) -> None:
-        """Something happens to a job that may be one of the expected ones."""
+    def begins(self, job: str) -> bool:
+        """Something happens to a job; whether it is one that was expected, or is followed."""
         if job in self._waiting:
             self._waiting.discard(job)
             self._follow(job)
+        return job in self._following
 
     def remaining(self, count: int) -> None:
         """So many jobs of the owner wait or run now."""
@@ -100,6 +102,7 @@ class DurableSocket:
 
     def _follow(self, job: str, *, resumed: bool = False) -> None:
         if job not in self._following:
+            self._told.add(job)
             task = asyncio.create_task(self._tell(job, resumed))
             self._following[job] = task
             task.add_done_callback(lambda done: self._following.pop(job, None))
@@ -123,35 +126,40 @@ class DurableSocket:
         if not self._outbox.put(message):
             self._full.set()
 
-    async def _find_jobs(self) -> int:
-        """Follow the jobs of this client that are under way, also those that came by another process."""
-        first = True
-        while True:
-            with contextlib.suppress(QueueError, StorageError):
-                await self._look(resumed=first)
-                first = False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), _LOOK)
-                return CUT
+    async def _first_look(self) -> int:
+        """Follow the jobs of this client that are under way; then wait until it takes its messages too slowly."""
+        while self._since is None:
+            expected = self.expected()
+            try:
+                self._since, jobs = await self._queue.sent(self.owner, self.client)
+            except (QueueError, StorageError):
+                await asyncio.sleep(_LOOK)
+                continue
+            self._apply(expected, jobs, resumed=True)
+        await self._full.wait()
+        return CUT
 
-    async def _look(self, *, resumed: bool) -> None:
-        expected = set(self._waiting)
-        cursor: str | None = None
-        which = Filter(owner=self.owner, client_id=self.client, states=_UNFINISHED, limit=_PAGE, oldest_first=True)
-        while True:
-            page = await self._queue.ls(which, cursor)
-            for job in page.jobs:
-                expected.discard(job.id)
-                if job.state is JobState.WAITING and job.id not in self._following:
-                    self._waiting.add(job.id)
-                elif job.state is not JobState.WAITING:
-                    self._waiting.discard(job.id)
-                    self._follow(job.id, resumed=resumed)
-            cursor = page.cursor
-            if cursor is None:
-                break
-        for gone in expected & self._waiting:  # it ended before anybody said that it began
-            self.begins(gone)
+    def expected(self) -> frozenset[str]:
+        """The jobs that are to begin."""
+        return frozenset(self._waiting)
+
+    def found(self, expected: Collection[str], jobs: Collection[Sent]) -> None:
+        """These jobs of the client wait, run or are new, by whatever process; `expected` were before that was read."""
+        if self._since is not None:
+            self._apply(expected, jobs, resumed=False)
+            self._told.intersection_update(job.id for job in jobs)  # the others are not found again
+
+    def _apply(self, expected: Collection[str], jobs: Iterable[Sent], *, resumed: bool) -> None:
+        gone = set(expected)
+        for job in jobs:
+            gone.discard(job.id)
+            if job.state is JobState.WAITING:
+                self._waiting.add(job.id)
+            elif job.id not in self._told and not (job.state.over and job.number <= (self._since or 0)):
+                self._waiting.discard(job.id)
+                self._follow(job.id, resumed=resumed)
+        for job_id in gone:  # it ended before anybody said that it began
+            self.begins(job_id)
 
     async def _deliver(self, send: Send) -> int:
         try:

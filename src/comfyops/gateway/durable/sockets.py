@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import groupby
 from typing import Any
 
 from comfyops.errors import QueueError, StorageError
@@ -18,14 +19,20 @@ from comfyops.gateway.exchange import Receive, Send
 from comfyops.gateway.prompts import LONGEST_CLIENT
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.settings import Limits
-from comfyops.jobs.hub import EVERY_JOB
+from comfyops.jobs.hub import EVERY_JOB, rest
 from comfyops.jobs.job import JobEvent, JobState
 from comfyops.jobs.queue import Queue
+from comfyops.jobs.reading import Sent
 
 _GATHER = 0.02  # seconds in which changes are told together
+_LOOK = 5.0  # seconds between looks for jobs that came by other processes
 
 Features = Callable[[], Awaitable[Mapping[str, Any]]]
 """What a server says that it can do."""
+
+
+def _client_of(job: Sent) -> tuple[str, str]:
+    return job.owner, job.client
 
 
 class DurableSockets:
@@ -38,6 +45,7 @@ class DurableSockets:
         self._open: dict[str, set[DurableSocket]] = {}  # by owner
         self._watching: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._elsewhere = asyncio.Event()  # another process told of a job that no socket knows
 
     async def serve(
         self,
@@ -80,14 +88,15 @@ class DurableSockets:
 
     async def _watch(self) -> None:
         """Have jobs followed as soon as they begin: what they tell in passing is not told again."""
-        telling = asyncio.create_task(self._tell(), name="comfyops-sockets-status")
+        helpers = [asyncio.create_task(work) for work in (self._tell(), self._look())]
         try:
             with self._queue.hub.watch(EVERY_JOB) as channel:
                 while True:
                     self._news(await channel.get())
                     self._changed.set()
         finally:
-            telling.cancel()
+            for helper in helpers:
+                helper.cancel()
 
     async def _tell(self) -> None:
         while True:
@@ -97,12 +106,33 @@ class DurableSockets:
             for owner in tuple(self._open):
                 await self._tell_remaining(owner)
 
+    async def _look(self) -> None:
+        """Look for jobs that came by other processes, once for all sockets."""
+        seen, newest = None, 2**62
+        while True:
+            version = self._queue.store.version()
+            if version is None or version != seen:
+                with contextlib.suppress(QueueError, StorageError):
+                    newest = await self._look_once(newest)
+                    seen = version
+            await rest(self._elsewhere, _LOOK)
+            self._elsewhere.clear()
+
+    async def _look_once(self, since: int) -> int:
+        """Tell the sockets of the jobs of their clients; the newest number then."""
+        expected = {socket: socket.expected() for same in self._open.values() for socket in same}
+        newest, jobs = await self._queue.sent(since=since)
+        found = {client: list(theirs) for client, theirs in groupby(jobs, key=_client_of)}
+        for socket, before in expected.items():
+            socket.found(before, found.get((socket.owner, socket.client), ()))
+        return newest
+
     def _news(self, event: JobEvent | None) -> None:
         if event is None or event.data.get("state") == JobState.WAITING:
             return
-        for same in self._open.values():
-            for socket in same:
-                socket.begins(event.job)
+        known = [socket.begins(event.job) for same in self._open.values() for socket in same]
+        if event.type == "look" and not any(known):
+            self._elsewhere.set()
 
     async def _tell_remaining(self, owner: str) -> None:
         with contextlib.suppress(QueueError, StorageError):

@@ -13,7 +13,7 @@ from comfyops.gateway.durable.viewing import Viewing
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.prompts import read_json
 from comfyops.gateway.refusal import RefusedError
-from comfyops.gateway.uploads import Form, check_place, read_form
+from comfyops.gateway.uploads import Form, read_form, subfolder_of
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.thumbnails import MOST_PIXELS
 from comfyops.jobs.uploads import Place
@@ -47,8 +47,7 @@ class DurableUploads:
         kind = form.fields.get("type") or "input"
         if kind not in ("input", "temp"):
             raise RefusedError(403, "upload_place", "Uploads go to the input folder.")
-        place = Place(kind, form.fields.get("subfolder", "").replace("\\", "/").strip("/"), form.filename)
-        check_place(place.subfolder)
+        place = Place(kind, subfolder_of(form), form.filename)
         kept = await self._queue.files.keep(path)
         mime = mimetypes.guess_type(form.filename)[0] or form.content_type[:200]
         overwrite = form.fields.get("overwrite") in ("true", "1")
