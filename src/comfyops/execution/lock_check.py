@@ -30,8 +30,9 @@ class Row:
 def itself(lock: WorkflowLock) -> Iterator[Row]:
     """Whether every model can be had again exactly: it has a size and a hash, and an address that does not move."""
     for key, pin in lock.models.pins.items():
-        lacks = [word for word, value in (("size", pin.size), ("SHA-256", pin.sha256)) if not value]
-        if source_of(pin.url) == "huggingface" and not pin.revision:
+        said = (("address", pin.url), ("size", pin.size), ("SHA-256", pin.sha256))
+        lacks = [word for word, value in said if not value]
+        if pin.url and source_of(pin.url) == "huggingface" and not pin.revision:
             lacks.append("revision")
         yield Row(not lacks, "model", key, f"lacks {' and '.join(lacks)}" if lacks else "pinned")
 
@@ -61,7 +62,7 @@ def on_server(lock: WorkflowLock, types: NodeTypes, version: str, models: Sequen
 
 def upstream(lock: WorkflowLock, web: Web) -> Iterator[Row]:
     """Whether the sources still have the very files."""
-    entries = [lock.models.pinned(entry_of(key, pin)) for key, pin in lock.models.pins.items()]
+    entries = [lock.models.pinned(entry_of(key, pin)) for key, pin in lock.models.pins.items() if pin.url]
     for answer in facts.ask(entries, web):
         words = answer.error.message if answer.error else "its source has it"
         yield Row(answer.error is None, "source", answer.entry.id, words)

@@ -75,16 +75,18 @@ def load(file: Path) -> WorkflowLock:
     """
     try:
         data = json.loads(read_bytes(file, _MOST_BYTES))
+    except json.JSONDecodeError as error:
+        raise NotJsonError(f"{file} is not JSON: {error.msg} in line {error.lineno}.", hint=_HINT) from error
     except (ValueError, RecursionError) as error:
         raise NotJsonError(f"{file} is not JSON.", hint=_HINT) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise CatalogError(f"{file} is no lock of a workflow.", hint=_HINT)
     workflow, comfyui, nodes = (_object(data, name, file) for name in ("workflow", "comfyui", "nodes"))
     return WorkflowLock(
-        _word(workflow, "name"),
-        _word(workflow, "sha256"),
-        Program(_word(comfyui, "version"), _word(comfyui, "commit")),
-        {name: _pack(_object(nodes, name, file)) for name in nodes},
+        _word(workflow, "name", file),
+        _word(workflow, "sha256", file),
+        Program(_word(comfyui, "version", file), _word(comfyui, "commit", file)),
+        {name: _pack(_object(nodes, name, file), file) for name in nodes},
         lock.read_pins(_object(data, "models", file), file),
     )
 
@@ -181,10 +183,10 @@ def _pinned(classes: tuple[str, ...], url: str, folder: Path | None) -> PackPin:
     return PackPin(classes, origin_of(folder) or url, version_of(folder), commit_of(folder))
 
 
-def _pack(data: Mapping[str, Any]) -> PackPin:
+def _pack(data: Mapping[str, Any], file: Path) -> PackPin:
     classes = data.get("classes")
     names = tuple(item for item in classes if isinstance(item, str)) if isinstance(classes, list) else ()
-    return PackPin(names, _word(data, "url"), _word(data, "version"), _word(data, "commit"))
+    return PackPin(names, *(_word(data, name, file) for name in ("url", "version", "commit")))
 
 
 def _object(data: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
@@ -194,9 +196,11 @@ def _object(data: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
     return value
 
 
-def _word(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
-    return value if isinstance(value, str) else ""
+def _word(data: Mapping[str, Any], name: str, file: Path) -> str:
+    value = data.get(name) or ""
+    if not isinstance(value, str):
+        raise CatalogError(f"{file}: {name!r} is no text: {str(value)[:40]}.", hint="Put it in quotation marks.")
+    return value
 
 
 def _said(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("{}", CatalogError),
         ('{"schema": "comfyops-lock/1", "models": []}', CatalogError),
         ('{"schema": "comfyops-lock/1", "nodes": {"a": 1}}', CatalogError),
+        ('{"schema": "comfyops-lock/1", "comfyui": {"version": 0.33}}', CatalogError),
+        ('<<<<<<< HEAD\n{"schema": "comfyops-lock/1"}', NotJsonError),
         (
             '{"schema": "comfyops-lock/1", "models": {"loras/../../x.safetensors": {"url": "https://a"}}}',
             UnsafeNameError,
@@ -108,6 +110,7 @@ def test_a_lock_without_hash_or_revision_does_not_hold() -> None:
     for pin, words in (
         (Pin(URL, 10, "2" * 64), "lacks revision"),
         (Pin(URL, None, None, COMMIT), "lacks size and SHA-256"),
+        (Pin("", 10, "2" * 64), "lacks address"),
     ):
         (row,) = lock_check.itself(replace(LOCK, models=Lock({"loras/a.safetensors": pin})))
         assert not row.ok and row.words == words
