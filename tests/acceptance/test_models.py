@@ -263,9 +263,9 @@ def test_one_bad_file_of_a_folder_stops_no_other(desk: Desk) -> None:
     done = desk.run("import", "mine", *words)
     assert done.code == 1 and [item["code"] for item in done.envelope["data"]["refused"]] == ["integrity"], done
     assert desk.files == ["loras/a.safetensors"]
-    words = words[:-1]
-    desk.run("import", "mine", "--as", "a", *words).failed_with("usage", "--as", exit_code=2)
-    desk.run("import", "mine/b.safetensors", *words).failed_with("integrity", "1000")
+    plain = words[:-1]
+    desk.run("import", "mine", "--as", "a", *plain).failed_with("usage", "--as", exit_code=2)
+    desk.run("import", "mine/b.safetensors", *plain).failed_with("integrity", "1000")
     assert desk.files == ["loras/a.safetensors"]
 
 

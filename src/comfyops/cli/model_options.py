@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from comfyops import app as parts
 from comfyops.cli.options import settings
 from comfyops.cli.output import show, talk
-from comfyops.errors import UsageError
+from comfyops.errors import MissingFileError, UsageError
 from comfyops.models import lock as locks
 from comfyops.models.catalog import Catalog, Choice, Wanted
 from comfyops.models.progress_log import ProgressLog
@@ -95,7 +95,10 @@ def opened(
     if comfyui_path is not None:  # an option goes before the other one's variable
         chosen = chosen.model_copy(update={"models_dir": None})
     known = parts.model_catalog(chosen, catalog or ())
-    provision = parts.model_provision(parts.model_storage(chosen), chosen, allow_pickle=allow_pickle)
+    storage = parts.model_storage(chosen)
+    if storage.root.exists() and not storage.root.is_dir():
+        raise MissingFileError(f"{storage.root} is a file, not a folder of models.", path=str(storage.root))
+    provision = parts.model_provision(storage, chosen, allow_pickle=allow_pickle)
     if lock is not None:
         provision.pinned = locks.load(lock)
     transfer = replace(provision.transfer, limit_rate=rate(limit_rate) if limit_rate else None)

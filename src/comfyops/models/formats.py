@@ -1,24 +1,19 @@
 """What a model file must look like, seen without reading its weights.
 
-Sources: the safetensors format (8 bytes little-endian length, JSON header, data up to the last offset) and the GGUF
-specification (magic, version, counts). A file cut short or a web page saved as a model is found this way in
+See `safetensors`, `gguf` and `pickles` for each. A file cut short or a web page saved as a model is found this way in
 milliseconds, whatever its size.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from comfyops.errors import IntegrityError
-from comfyops.models import gguf, pickles
+from comfyops.models import gguf, pickles, safetensors
 from comfyops.support.files import storage_error
-
-MOST_HEADER = 100 * 1000 * 1000
-"""Largest header of a safetensors file, in bytes; the format's own limit."""
 
 _GGUF_VERSIONS = (1, 2, 3)
 _MOST_COUNT = 1 << 32
@@ -43,9 +38,11 @@ def least_size(path: Path, name: str | None = None) -> int | None:
     try:
         with path.open("rb") as file:
             if ending in _SAFETENSORS:
-                return _whole_size(file)
+                there = file.seek(0, 2)
+                file.seek(0)
+                return safetensors.whole_size(file, there)
             return gguf.least_size(file) if ending == ".gguf" else None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
 
 
@@ -83,56 +80,19 @@ def check(path: Path, name: str | None = None, *, allow_pickle: bool = False) ->
         pickles.check(path, ending, allow=allow_pickle)
 
 
-def header_of(file: IO[bytes], size: int) -> dict[str, Any]:
-    """The header of a safetensors file of `size` bytes. Raises ValueError saying what is wrong with it."""
-    header, whole = _header(file, size)
-    if whole != size:
-        raise ValueError(f"its header speaks of {whole} bytes, there are {size}")
-    return header
-
-
-def _header(file: IO[bytes], size: int) -> tuple[dict[str, Any], int]:
-    """The header, and the size of the whole file that it speaks of."""
-    start = file.read(8)
-    if len(start) < 8:
-        raise ValueError("it is shorter than any safetensors file")
-    (length,) = struct.unpack("<Q", start)
-    if not 2 <= length <= min(size - 8, MOST_HEADER):
-        raise ValueError(f"its header would be {length} bytes long")
-    header = json.loads(file.read(length))
-    if not isinstance(header, dict):
-        raise ValueError("its header is no object")
-    end = max((_end(item) for name, item in header.items() if name != "__metadata__"), default=0)
-    return header, 8 + length + end
-
-
-def _whole_size(file: IO[bytes]) -> int:
-    there = file.seek(0, 2)
-    file.seek(0)
-    return _header(file, there)[1]
-
-
-def _end(item: Any) -> int:
-    offsets = item.get("data_offsets") if isinstance(item, dict) else None
-    if not (isinstance(offsets, list) and len(offsets) == 2 and all(isinstance(value, int) for value in offsets)):
-        raise ValueError("a tensor of its header has no offsets")
-    if not 0 <= offsets[0] <= offsets[1]:
-        raise ValueError("a tensor of its header ends before it begins")
-    return int(offsets[1])
-
-
 def _safetensors(path: Path, file: IO[bytes], size: int) -> None:
     try:
-        header_of(file, size)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(path, f"it is no whole safetensors file: {_reason(error)}") from error
+        safetensors.check(file, size)
+    except ValueError as error:
+        raise _wrong(path, f"it is no whole safetensors file: {error}") from error
 
 
 def _gguf(path: Path, head: bytes) -> None:
     if len(head) < 24 or head[:4] != b"GGUF":
         raise _wrong(path, "it does not begin as a GGUF file")
     version, tensors, values = struct.unpack("<IQQ", head[4:24])
-    if version not in _GGUF_VERSIONS or tensors > _MOST_COUNT or values > _MOST_COUNT:
+    counted = version > 1  # the first version had other counts
+    if version not in _GGUF_VERSIONS or (counted and max(tensors, values) > _MOST_COUNT):
         raise _wrong(path, "its beginning is not that of a GGUF file")
 
 
@@ -140,6 +100,8 @@ def _gguf_whole(path: Path, file: IO[bytes], size: int) -> None:
     file.seek(0)
     try:
         least = gguf.least_size(file)
+    except gguf.CutShortError as error:
+        raise _wrong(path, "its header ends before it is whole") from error
     except ValueError:
         least = None  # what this reader does not know is no proof of damage
     if least is not None and size < least:
@@ -158,7 +120,3 @@ def _no_page(path: Path, head: bytes, size: int) -> None:
 
 def _wrong(path: Path, why: str) -> IntegrityError:
     return IntegrityError(f"{path.name} cannot be used: {why}.", path=str(path))
-
-
-def _reason(error: Exception) -> str:
-    return "its header is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)

@@ -15,6 +15,7 @@ _ALIGNMENT = 32
 _MOST_ITEMS = 1 << 22
 _MOST_TEXT = 1 << 26
 _MOST_DIMENSIONS = 8
+_LEAST_TENSOR, _LEAST_VALUE = 24, 13  # bytes that the shortest of each takes in the header
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of a value of each simple type."""
@@ -31,12 +32,13 @@ _BLOCKS = {
 def least_size(file: IO[bytes]) -> int | None:
     """The end of the last tensor in bytes; None where a tensor is of an unknown type or the version is another one.
 
-    Raises ValueError where the header is not whole, or makes no sense.
+    Raises CutShortError where the header is not whole, ValueError where it makes no sense.
     """
     reader = _Reader(file)
     magic, version, tensors, values = reader.unpack("<IIQQ")
     if magic != _MAGIC or version not in (2, 3):
         return None
+    reader.holds(tensors * _LEAST_TENSOR + values * _LEAST_VALUE)
     alignment = _ALIGNMENT
     for _ in range(_within(values, _MOST_ITEMS)):
         key = reader.text()
@@ -63,21 +65,29 @@ def _ends(reader: _Reader, count: int) -> Iterator[int | None]:
         yield offset + -(-prod(shape) // elements) * size if elements else None
 
 
+class CutShortError(ValueError):
+    """The file ends before its header does."""
+
+
 class _Reader:
     """Reads values one after the other, and knows where it is."""
 
     def __init__(self, file: IO[bytes]) -> None:
+        self._size = file.seek(0, 2)
         self._file = file
-        self.position = 0
+        self.position = file.seek(0)
 
     def unpack(self, form: str) -> tuple[int, ...]:
-        """The next values. Raises ValueError where the file ends before."""
+        """The next values. Raises CutShortError where the file ends before."""
         return struct.unpack(form, self._read(struct.calcsize(form)))
 
     def text(self) -> bytes:
         """The next text."""
         (length,) = self.unpack("<Q")
-        return self._read(_within(length, _MOST_TEXT))
+        if length > _MOST_TEXT:
+            self.holds(length)
+            raise ValueError(f"a text of {length} bytes")
+        return self._read(length)
 
     def skip_value(self, kind: int, depth: int = 0) -> None:
         """Pass over a value of this type."""
@@ -85,6 +95,7 @@ class _Reader:
             self.text()
         elif kind == _ARRAY and depth < 4:
             inner, count = self.unpack("<IQ")
+            self.holds(count * _SCALARS.get(inner, 8))
             if inner in _SCALARS:
                 self._read(_SCALARS[inner] * _within(count, _MOST_TEXT))
                 return
@@ -95,10 +106,16 @@ class _Reader:
         else:
             raise ValueError(f"a value of the type {kind}")
 
+    def holds(self, count: int) -> None:
+        """See that so many bytes are still to come. Raises CutShortError."""
+        if count > self._size - self.position:
+            raise CutShortError("the header is not whole")
+
     def _read(self, count: int) -> bytes:
+        self.holds(count)
         data = self._file.read(count)
         if len(data) < count:
-            raise ValueError("the header is not whole")
+            raise CutShortError("the header is not whole")
         self.position += count
         return data
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from comfyops.errors import MissingFileError
 from comfyops.models.entry import ModelEntry
 from comfyops.models.folders import SUBFOLDERS, Folders
 from comfyops.models.places import Place, local_path
@@ -83,9 +82,7 @@ def of_comfyui(place: Place) -> Storage:
 def of_folder(folder: str | Path) -> Storage:
     """A folder of models with ComfyUI's folders in it, and nothing around it. Nothing is made by this.
 
-    Raises MissingFileError where it is a file, InputError for a path that this machine cannot reach.
+    Raises InputError for a path that this machine cannot reach.
     """
     root = local_path(folder)
-    if root.exists() and not root.is_dir():
-        raise MissingFileError(f"{folder} is a file, not a folder of models.", path=str(folder))
     return Storage(root, Folders({name: tuple(root / below for below in known) for name, known in SUBFOLDERS.items()}))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import pickle
 import struct
+import tarfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -72,10 +75,84 @@ def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, data: bytes) -
 
 
 def test_gguf_is_judged_by_magic_version_and_counts(tmp_path: Path) -> None:
-    formats.check(file(tmp_path, "a.gguf", b"GGUF" + struct.pack("<IQQ", 3, 5, 7) + b"rest"))
+    formats.check(file(tmp_path, "a.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + b"rest"))
+    formats.check(file(tmp_path, "old.gguf", b"GGUF" + struct.pack("<III", 1, 5, 7) + bytes(99)))
     for data in (b"GGML" + bytes(30), b"GGUF", b"GGUF" + struct.pack("<IQQ", 99, 5, 7), GOOD):
         with pytest.raises(IntegrityError):
             formats.check(file(tmp_path, "b.gguf", data))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        (2**31, 0, b""),
+        (0, 2**31, b""),
+        (1, 0, struct.pack("<Q", 2**62)),
+        (0, 1, struct.pack("<Q", 1) + b"k" + struct.pack("<I", 8) + struct.pack("<Q", 2**40) + bytes(50)),
+        (0, 1, struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, 4, 2**61) + bytes(50)),
+        (0, 1, struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, 8, 2**20) + bytes(50)),
+    ],
+)
+def test_a_gguf_file_whose_header_says_more_than_there_is_was_cut(tmp_path: Path, rest: tuple[int, int, bytes]) -> None:
+    tensors, values, data = rest
+    with pytest.raises(IntegrityError, match="before it is whole"):
+        formats.check(file(tmp_path, "a.gguf", b"GGUF" + struct.pack("<IQQ", 3, tensors, values) + data))
+
+
+def test_a_gguf_file_is_found_out_wherever_its_header_is_cut(tmp_path: Path) -> None:
+    whole = gguf()
+    for size in range(24, 200, 7):
+        with pytest.raises(IntegrityError):
+            formats.check(file(tmp_path, "a.gguf", whole[:size]))
+
+
+ONE = b'"a": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}'
+
+
+def tensors(**named: object) -> bytes:
+    """A header of tensors of 8 bytes each, and 16 bytes of data."""
+    full = {name: {"dtype": "U8", "shape": [8], **item} for name, item in named.items()}  # type: ignore[dict-item]
+    return headed(json.dumps(full).encode(), bytes(16))
+
+
+def at(first: object, last: object, **further: object) -> dict[str, object]:
+    return {"data_offsets": [first, last], **further}
+
+
+def test_types_of_any_width_are_taken_and_unknown_ones_left_alone(tmp_path: Path) -> None:
+    for item in (at(0, 16, dtype="F32", shape=[2, 2]), at(0, 16, dtype="F4", shape=[32]), at(0, 16, dtype="NEW")):
+        formats.check(file(tmp_path, "a.safetensors", tensors(a=item)))
+    formats.check(file(tmp_path, "a.safetensors", tensors(a=at(8, 16), b=at(0, 8), c=at(8, 8, shape=[0]))))
+    formats.check(
+        file(tmp_path, "a.safetensors", headed(b'{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}} ', b"x"))
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tensors(a=at(0, 16, shape=[16]), b=at(8, 16)),
+        tensors(a=at(0, 8), b=at(0, 8)),
+        tensors(a=at(0, 4, shape=[4]), b=at(8, 16)),
+        tensors(a=at(8, 16)),
+        tensors(a=at(0, 8), b=at(8, 16, shape=[9])),
+        tensors(a=at(0, 16, dtype="F32")),
+        tensors(a=at(0, 16, shape=[-16])),
+        tensors(a=at(0, 16, shape="16")),
+        tensors(a=at(0, 16, dtype=5)),
+        tensors(a=at(False, True, shape=[1])),
+        tensors(a=at(0, 2**70)),
+        headed(b"{%s,%s}" % (ONE, ONE), bytes(8)),
+        headed(b' {"__metadata__":{}}'),
+        headed(b'{"__metadata__":{"a":5}}'),
+        headed('{"__metadata__":{}}'.encode("utf-16")),
+        headed(b'{"a":' + b"9" * 5000 + b"}"),
+    ],
+)
+def test_a_header_that_no_library_loads_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        formats.check(file(tmp_path, "a.safetensors", data))
+    assert "set_int_max" not in caught.value.message
 
 
 def test_a_file_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
@@ -116,6 +193,86 @@ def test_what_a_pickle_calls_must_be_known_or_allowed(tmp_path: Path) -> None:
     with pytest.raises(UnsafeModelError, match="may be harmless or not"):
         formats.check(odd)
     formats.check(odd, allow_pickle=True)
+
+
+def legacy(*values: object) -> bytes:
+    """Pickles one after the other, as torch wrote them before it had archives."""
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    return b"".join(pickle.dumps(value, protocol=2) for value in [*head, *values]) + bytes(64)
+
+
+def tarred(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archived:
+        item = tarfile.TarInfo("pickle")
+        item.size = len(data)
+        archived.addfile(item, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archived:
+        for name, data in members.items():
+            archived.writestr(name.replace("_", "."), data)
+    return buffer.getvalue()
+
+
+EVIL = pickle.dumps(Evil())
+
+
+@pytest.mark.parametrize("data", [legacy(Evil(), []), legacy({}, Evil()), zipped(a_txt=EVIL, data_pkl=pickle.dumps(1))])
+def test_what_hides_in_old_or_renamed_forms_is_found(tmp_path: Path, data: bytes) -> None:
+    pytest.importorskip("picklescan")
+    with pytest.raises(UnsafeModelError, match="system"):
+        formats.check(file(tmp_path, "a.pt", data), allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tarred(EVIL),  # which torch unpacks and loads
+        gzip.compress(EVIL),
+        b"7z\xbc\xaf\x27\x1c" + bytes(99),
+        b"\x80\x04\xff" + EVIL,
+        legacy()[:-64] + b"\x80\x04\xff",
+        pickle.dumps({"a": [1, 2, 3]})[:-1],
+        GOOD,
+        b"hello, world" * 9,
+        bytes(999),
+        zipped(readme_txt=b"hello"),
+        zipped(data_pkl=b"hello"),
+        zipped(data_pkl=pickle.dumps(1) + bytes(70_000_000)),
+        zipped(data_pkl=pickle.dumps(1))[:-30],
+    ],
+    ids=[
+        "tar",
+        "gzip",
+        "7z",
+        "broken",
+        "broken-old",
+        "cut",
+        "safetensors",
+        "text",
+        "zeros",
+        "no-pickle",
+        "no-pickle-inside",
+        "bomb",
+        "cut-zip",
+    ],
+)
+def test_what_cannot_be_looked_into_is_taken_only_at_a_persons_word(tmp_path: Path, data: bytes) -> None:
+    pytest.importorskip("picklescan")
+    given = file(tmp_path, "a.pt", data)
+    with pytest.raises(IntegrityError, match="cannot be read as a pickle"):
+        formats.check(given)
+    formats.check(given, allow_pickle=True)
+
+
+def test_a_pickle_of_each_form_is_taken(tmp_path: Path) -> None:
+    pytest.importorskip("picklescan")
+    for data in (pickle.dumps({"a": 1}), pickle.dumps({"a": 1}, 0), legacy({"a": 1}, []), archive(OrderedDict(a=1))):
+        formats.check(file(tmp_path, "a.PT", data))
 
 
 def gguf(tensors: int = 2, kind: int = 8, elements: int = 64, alignment: int | None = 64) -> bytes:

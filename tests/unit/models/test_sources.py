@@ -26,7 +26,7 @@ URL = f"{HF}/org/repo/resolve/main/deep/a.safetensors"
         ("https://huggingface.co/o/r", "url"),
         ("https://civitai.com/api/download/models/12?type=Model", "civitai"),
         ("https://civitai.com/models/5/name?modelVersionId=12", "civitai"),
-        ("https://civitai.com/models/5", "url"),
+        ("https://civitai.com/models/5", "civitai"),
         ("https://github.com/o/r/releases/download/v/a.pth", "url"),
         ("file:///data/a.safetensors", "local"),
     ],
