@@ -55,7 +55,7 @@ async def durable_jobs(
         async def types() -> list[NodeTypes]:
             return dispatcher.prober.kinds()
 
-        admission = Admission(gateway, types)
+        admission = Admission(gateway, types, queue.uploads)
         told = ApiSettings(
             retention=settings.keep_jobs_days * 86_400,
             max_upload=gateway.limits.upload_bytes,

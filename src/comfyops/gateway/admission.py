@@ -6,11 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
-from comfyops.gateway import prompts
+from comfyops.gateway import naming, prompts
 from comfyops.gateway.prompts import Request
 from comfyops.gateway.settings import GatewaySettings
+from comfyops.jobs import output_names
+from comfyops.jobs.taking_inputs import SUBFOLDER
+from comfyops.jobs.uploads import Place, Uploads
 from comfyops.workflows.checks.server import Verdict
+from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 
 TypesOf = Callable[[], Awaitable[Sequence[NodeTypes]]]
@@ -24,11 +29,12 @@ _REFERENCES = frozenset({"$asset", "$output"})
 
 
 class Admission:
-    """Judges graphs before they are accepted."""
+    """Judges graphs before they are accepted; `uploads` are the files that owners have sent to be named in them."""
 
-    def __init__(self, settings: GatewaySettings, types: TypesOf) -> None:
+    def __init__(self, settings: GatewaySettings, types: TypesOf, uploads: Uploads) -> None:
         self._settings = settings
         self._types = types
+        self._uploads = uploads
 
     async def admit(self, graph: Mapping[str, Any], principal: Principal) -> None:
         """Refuse a graph that no backend would take, or that is not for this principal. Raises RefusedError."""
@@ -41,6 +47,8 @@ class Admission:
         """
         allowed = self._settings.classes.get(principal.role)
         prompts.permit(request.graph, allowed)
+        if not principal.may(scopes.JOBS_ALL):
+            await self._check_files(request.graph, principal.id)
         verdicts = [await _judged(request, types) for types in await self._types()]
         if not verdicts:  # a job is not lost because its backends are away
             prompts.avert(request.graph)
@@ -50,6 +58,23 @@ class Admission:
             prompts.refuse(verdict)
         prompts.permit(verdict.graph, allowed)  # classes may have been replaced
         return verdict
+
+    async def _check_files(self, graph: Graph, owner: str) -> None:
+        """Refuse a graph that reads what others have made or sent: their files lie in the backends' own folders."""
+        for node in graph:
+            folder = naming.folder_read(node)
+            if folder is not None and folder.partition("/")[0].lower() == SUBFOLDER:
+                raise naming.not_yours(node.id, "folder")
+            for name, text in naming.texts(node):
+                if naming.leads_out(text) or not await self._may_name(text, owner):
+                    raise naming.not_yours(node.id, name)
+
+    async def _may_name(self, text: str, owner: str) -> bool:
+        kind, files = naming.named(text)
+        if kind in ("", "input") or output_names.named(text) is not None:  # whose job that is, is looked at elsewhere
+            return True
+        places = [Place(file.type, file.subfolder, file.name) for file in files if kind == "temp"]
+        return any([await self._uploads.get(owner, place) is not None for place in places])
 
 
 async def _judged(request: Request, types: NodeTypes) -> Verdict:

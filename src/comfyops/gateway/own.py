@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from comfyops.errors import UnreachableError
+from comfyops.errors import NotComfyUIError
+from comfyops.gateway import naming
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.owners import File, Owners, files_in
 from comfyops.gateway.prompts import is_job_id, read_json
@@ -70,8 +71,7 @@ class Own:
         if answer.status != 200:
             await exchange.answer(answer.status, body, [(b"content-type", b"application/json; charset=utf-8")])
             return
-        data = json.loads(body)
-        own = [item for item in data.get("jobs", []) if self.mine(str(item.get("id")))]
+        own = [item for item in _listed(body) if self.mine(str(item.get("id")))]
         page = own[offset : offset + limit] if limit else own[offset:]
         place = {"offset": offset, "limit": limit or None, "total": len(own), "has_more": offset + len(page) < len(own)}
         await exchange.json(200, {"jobs": page, "pagination": place})
@@ -87,13 +87,13 @@ class Own:
         if any(len(query.get(name, ())) > 1 for name in ("filename", "type", "subfolder")):
             raise RefusedError(400, "ambiguous", "The query names a thing twice.")
         kind, subfolder, name = (query.get(key, [""])[0] for key in ("type", "subfolder", "filename"))
-        if not await self.may_read(File(kind or "output", subfolder.replace("\\", "/").strip("/"), name)):
+        if not await self.may_read(naming.place(kind or "output", subfolder, name)):
             raise _NOT_FOUND
         await exchange.pass_on(self._server.upstream)
 
-    async def may_read(self, file: File) -> bool:
+    async def may_read(self, file: File | None) -> bool:
         """Whether a file is this owner's; jobs that have ended since are looked at for it."""
-        if _odd(file):
+        if file is None:
             return False
         if self._owners.has_file(self._owner, file):
             return True
@@ -107,8 +107,12 @@ class Own:
         return self._owners.may_name(self._owner, file)
 
     def overwrites(self, file: File) -> bool:
-        """Whether a new file may take the place of this one."""
-        return self._owners.has_file(self._owner, file)
+        """Whether a new file may take the place of this one: not where somebody else has sent the same."""
+        return self._owners.is_only_owners(self._owner, file)
+
+    def may_read_folder(self, folder: str) -> bool:
+        """Whether nothing of others lies in a folder below input."""
+        return not self._owners.has_others_in(self._owner, folder)
 
     def keep(self, file: File) -> None:
         """A file is this owner's now."""
@@ -127,8 +131,8 @@ class Own:
         answer = await self._server.upstream.send("GET", f"/history/{job}".encode())
         try:
             data = json.loads(await answer.read(_ENTRY))
-        except ValueError:
-            raise UnreachableError("The backend does not answer as ComfyUI does.") from None
+        except (ValueError, RecursionError):
+            raise NotComfyUIError("The backend does not answer as ComfyUI does.") from None
         return data if isinstance(data, dict) and answer.status == 200 else {}
 
     # changing
@@ -198,6 +202,14 @@ class Own:
             raise _NOT_FOUND
 
 
+def _listed(body: bytes) -> list[dict[str, Any]]:
+    """The jobs in a server's list. Raises NotComfyUIError."""
+    try:
+        return [item for item in json.loads(body)["jobs"] if isinstance(item, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
+
+
 def _number(query: dict[str, list[str]], name: str, default: int) -> int:
     text = query.get(name, [""])[0]
     if not text:
@@ -205,10 +217,3 @@ def _number(query: dict[str, list[str]], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise RefusedError(400, "invalid_query", f"`{name}` is no whole number from 0.")
     return int(text)
-
-
-def _odd(file: File) -> bool:
-    """Whether a name may mean another file than it says: servers drop folders from names, and read "x [input]"."""
-    return (
-        not file.name or any(mark in file.name for mark in ("/", "\\", "\0", "[")) or ".." in file.subfolder.split("/")
-    )

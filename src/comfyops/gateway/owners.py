@@ -64,6 +64,21 @@ def julian(seconds: float) -> float:
     return seconds / 86400 + 2440587.5
 
 
+def resolved(path: str) -> str | None:
+    """A relative path without detours, "" for the folder itself; None for one that leads out of it."""
+    if "\0" in path:
+        return None
+    names: list[str] = []
+    for part in path.replace("\\", "/").split("/"):
+        if part == "..":
+            if not names:
+                return None
+            names.pop()
+        elif part not in ("", "."):
+            names.append(part)
+    return "/".join(names)
+
+
 def files_in(outputs: object) -> Iterable[File]:
     """The files that a node's output, or all outputs of a job, name."""
     waiting = [outputs]
@@ -80,9 +95,10 @@ def files_in(outputs: object) -> Iterable[File]:
 
 def _file(value: Mapping[Any, Any]) -> File | None:
     name, kind, subfolder = value.get("filename"), value.get("type"), value.get("subfolder", "")
-    if isinstance(name, str) and isinstance(kind, str) and isinstance(subfolder, str):
-        return File(kind, subfolder.replace("\\", "/").strip("/"), name)
-    return None
+    if not (isinstance(name, str) and isinstance(kind, str) and isinstance(subfolder, str)):
+        return None
+    folder = resolved(subfolder)
+    return None if folder is None else File(kind, folder, name)
 
 
 class Owners:
@@ -187,6 +203,19 @@ class Owners:
         """Whether a file is this owner's."""
         words = "SELECT 1 FROM files WHERE owner = ? AND type = ? AND subfolder = ? AND name = ?"
         return self._db.execute(words, (owner, file.type, file.subfolder, file.name)).fetchone() is not None
+
+    def is_only_owners(self, owner: str, file: File) -> bool:
+        """Whether a file is this owner's and nobody else's."""
+        words = "SELECT owner FROM files WHERE type = ? AND subfolder = ? AND name = ? LIMIT 2"
+        return self._db.execute(words, (file.type, file.subfolder, file.name)).fetchall() == [(owner,)]
+
+    def has_others_in(self, owner: str, folder: str) -> bool:
+        """Whether a folder below input ("" = input itself), or one in it, holds a file that is not this owner's."""
+        words = """SELECT 1 FROM files AS theirs WHERE type = 'input' AND owner != :owner
+            AND (subfolder = :folder OR :folder = '' OR substr(subfolder, 1, length(:folder) + 1) = :folder || '/')
+            AND NOT EXISTS (SELECT 1 FROM files AS mine WHERE mine.owner = :owner AND mine.type = 'input'
+                AND mine.subfolder = theirs.subfolder AND mine.name = theirs.name) LIMIT 1"""
+        return self._db.execute(words, {"owner": owner, "folder": folder}).fetchone() is not None
 
     def is_known(self, file: File) -> bool:
         """Whether a file is anybody's."""

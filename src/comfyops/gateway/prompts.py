@@ -28,6 +28,8 @@ LONGEST_CLIENT = 200
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _LONGEST_KEY = 200
+_DOUBTFUL = re.compile(rb"\\u[dD][89a-fA-F]|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+"""In a JSON text: what may be half a character, or a number that Python reads as infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,27 @@ def parse(data: Any, limits: Limits) -> Request:
 
 
 def read_json(body: bytes, limits: Limits) -> Any:
-    """JSON of bounded depth without NaN. Raises RefusedError."""
+    """JSON of bounded depth, of finite numbers and of text that can be written as UTF-8. Raises RefusedError."""
+    encoding = json.detect_encoding(body)
     try:
-        data = _decoder.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+        data = _decoder.decode(body.decode(encoding))
     except (ValueError, RecursionError):
         raise RefusedError(400, "not_json", "The body is not JSON, or nested too deeply.") from None
+    if _DOUBTFUL.search(body) or not encoding.startswith("utf-8"):
+        _check_values(data)
     deep = body.count(b"{") + body.count(b"[") > limits.nesting  # fewer cannot be nested so far, in any encoding
     if deep and depth(data, limits.nesting) > limits.nesting:
         raise RefusedError(400, "too_deep", f"The JSON is nested more than {limits.nesting} levels deep.")
     return data
+
+
+def _check_values(data: Any) -> None:
+    try:
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise RefusedError(400, "not_text", "The JSON holds a half of a character (a lone surrogate).") from None
+    except (ValueError, RecursionError):
+        raise RefusedError(400, "not_json", "The JSON holds a number beyond all bounds, or is too deep.") from None
 
 
 def depth(data: Any, enough: int) -> int:
@@ -207,6 +221,14 @@ def _extra(data: Mapping[str, Any]) -> dict[str, Any]:
     given = data.get("extra_data", {})
     if not isinstance(given, dict):
         raise RefusedError(400, "invalid_extra_data", "The extra_data is no object.")
+    info = given.get("extra_pnginfo")
+    workflow = info.get("workflow") if isinstance(info, dict) else None
+    if not isinstance(info, dict | None) or not isinstance(workflow, dict | None):
+        # a server that has one such job, or nothing in one of the two places, fails on every GET /api/jobs
+        words = "The extra_pnginfo in extra_data, or the workflow in it, is no object."
+        raise RefusedError(400, "invalid_extra_data", words)
+    if "extra_pnginfo" in given and workflow is None:
+        return {**given, "extra_pnginfo": {name: value for name, value in (info or {}).items() if name != "workflow"}}
     return given
 
 

@@ -81,9 +81,10 @@ class Server:
             if answer.status != 200:
                 raise KeyError(answer.status)
             return {
-                name: [item for item in found[name] if len(item) > 1] for name in ("queue_running", "queue_pending")
+                name: [item for item in found[name] if isinstance(item, list) and len(item) > 1]
+                for name in ("queue_running", "queue_pending")
             }
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
 
     async def features(self) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class Server:
         data = await answer.read(_FEATURES)
         try:
             found = json.loads(data) if answer.status == 200 else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
         return found if isinstance(found, dict) else {}
 

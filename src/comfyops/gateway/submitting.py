@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 
 from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
 from comfyops.errors import BackendError
-from comfyops.gateway import prompts
+from comfyops.gateway import naming, prompts
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.own import Own
-from comfyops.gateway.owners import File, Owners
+from comfyops.gateway.owners import Owners
 from comfyops.gateway.prompts import Request
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.sockets import client_name
 from comfyops.workflows.checks.server import Verdict
-from comfyops.workflows.graph import Graph
+from comfyops.workflows.graph import Graph, Node
 
-_ANNOTATED = re.compile(r"(.*?)\s*\[(input|output|temp)\]\s*", re.DOTALL)
-_LONGEST_NAME = 400  # characters; longer texts are no file names
 _DUPLICATE = RefusedError(409, "duplicate_prompt_id", "A job of this prompt_id was sent before.")
 _STALE = frozenset({"value_not_in_list", "missing_node_type", "invalid_prompt", "custom_validation_failed"})
 
@@ -99,23 +97,22 @@ class Submitting:
     async def _check_files(self, graph: Graph, own: Own) -> None:
         """Refuse a workflow that reads a file of somebody else."""
         for node in graph:
-            for name, value in (node.inputs or {}).items():
-                if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NAME:
-                    continue
-                file, sure = _file(value, "output" if node.class_type == "LoadImageOutput" else "input")
-                if not (await own.may_read(file) if sure else own.may_name(file)):
-                    words = f"Node {node.id}: {name} names a file that is not yours."
-                    raise RefusedError(403, "not_your_file", words, details=f"Node {node.id}")
+            folder = naming.folder_read(node)
+            if folder is not None and not own.may_read_folder(folder):
+                raise naming.not_yours(node.id, "folder")
+            for name, text in naming.texts(node):
+                if naming.leads_out(text) or not await _may_name(own, node, text):
+                    raise naming.not_yours(node.id, name)
 
 
-def _file(value: str, kind: str) -> tuple[File, bool]:
-    """The file that a text may name, and whether it surely is meant as one."""
-    found = _ANNOTATED.fullmatch(value)
-    sure = found is not None or kind == "output"
-    if found is not None:
-        value, kind = found[1], found[2]
-    folder, _, name = value.replace("\\", "/").strip("/").rpartition("/")
-    return File(kind, folder, name), sure
+async def _may_name(own: Own, node: Node, text: str) -> bool:
+    kind, files = naming.named(text)
+    if node.class_type == "LoadImageOutput" and not kind:
+        made = [replace(file, type="output") for file in files]
+        return all([await own.may_read(file) for file in made]) and all(own.may_name(file) for file in files)
+    if kind:
+        return any([await own.may_read(file) for file in files]) and all(own.may_name(file) for file in files)
+    return all(own.may_name(file) for file in files)
 
 
 def _may_be_stale(verdict: Verdict) -> bool:

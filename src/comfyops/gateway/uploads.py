@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import IO
 
-from comfyops.gateway import forms
+from comfyops.errors import NotComfyUIError
+from comfyops.gateway import forms, naming
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.own import Own
-from comfyops.gateway.owners import File
+from comfyops.gateway.owners import File, resolved
 from comfyops.gateway.prompts import read_json
 from comfyops.gateway.refusal import RefusedError
 from comfyops.gateway.server import Server
@@ -61,8 +62,9 @@ async def upload(exchange: Exchange, server: Server, own: Own) -> None:
         kind = form.fields.get("type") or "input"
         if kind not in ("input", "temp"):
             raise RefusedError(403, "upload_place", "Uploads go to the input folder.")
-        wanted = File(kind, form.fields.get("subfolder", "").replace("\\", "/").strip("/"), form.filename)
-        check_place(wanted.subfolder)
+        wanted = File(kind, subfolder_of(form), form.filename)
+        if "subfolder" in form.fields:
+            form = replace(form, fields={**form.fields, "subfolder": wanted.subfolder})
         if "original_ref" in form.fields:
             await _check_original(form.fields["original_ref"], exchange, own)
         if form.fields.get("overwrite") in ("true", "1") and not own.overwrites(wanted):
@@ -115,21 +117,27 @@ async def _check_original(text: str, exchange: Exchange, own: Own) -> None:
     if not values or not all(isinstance(value, str) for value in values):
         raise RefusedError(400, "invalid_original", "The original_ref names no file.")
     kind, subfolder, name = values
-    if not await own.may_read(File(kind or "output", subfolder.replace("\\", "/").strip("/"), name)):
+    if not await own.may_read(naming.place(kind or "output", subfolder, name)):
         raise RefusedError(404, "not_found", "There is no such original here.")
 
 
 def _saved(body: bytes) -> File:
-    data = json.loads(body)
-    return File(str(data["type"]), str(data["subfolder"]).replace("\\", "/").strip("/"), str(data["name"]))
+    try:
+        data = json.loads(body)
+        return File(str(data["type"]), resolved(str(data["subfolder"])) or "", str(data["name"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
 
 
 def _check_name(name: str) -> None:
-    if len(name.encode()) > 240 or any(ord(mark) < 32 or mark in '/\\"' for mark in name) or ".." in name:
+    odd = name == "." or ".." in name or any(ord(mark) < 32 or mark in '/\\"' for mark in name)
+    if odd or len(name.encode()) > 240:
         raise RefusedError(400, "invalid_name", "The file's name is not one to upload.")
 
 
-def check_place(subfolder: str) -> None:
-    """Raise RefusedError for a subfolder that leaves its folder."""
-    if len(subfolder) > 240 or ".." in subfolder.split("/") or any(ord(mark) < 32 for mark in subfolder):
+def subfolder_of(form: Form) -> str:
+    """The subfolder that a form asks for. Raises RefusedError for one that leaves its folder."""
+    said = form.fields.get("subfolder", "").replace("\\", "/")
+    if len(said) > 240 or ".." in said.split("/") or any(ord(mark) < 32 for mark in said):
         raise RefusedError(400, "invalid_name", "The subfolder is not one to upload to.")
+    return resolved(said) or ""

@@ -190,7 +190,7 @@ async def durable_house(
             return dispatcher.prober.kinds()
 
         def durable(settings: GatewaySettings) -> DurableJobs:
-            return DurableJobs(queue, Admission(settings, types), settings.limits)
+            return DurableJobs(queue, Admission(settings, types, queue.uploads), settings.limits)
 
         async with (
             gateway_to(folder, (BackendAddress(simulator.url),), durable=durable, **options) as made,

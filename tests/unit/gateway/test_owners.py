@@ -75,3 +75,22 @@ def test_a_text_may_name_ones_own_files_and_nobodys(owners: Owners) -> None:
     assert not owners.may_name("ann", file) and owners.may_name("bob", file)
     owners.add_files("ann", [file])
     assert owners.may_name("ann", file)
+
+
+def test_a_folder_with_a_file_of_somebody_else_is_known(owners: Owners) -> None:
+    owners.add_files("ann", [File("input", "people", "a.png"), File("output", "made", "b.png")])
+    assert owners.has_others_in("bob", "people") and owners.has_others_in("bob", "")
+    assert not owners.has_others_in("ann", "people") and not owners.has_others_in("bob", "peopl")
+    assert not owners.has_others_in("bob", "made")
+    owners.add_files("bob", [File("input", "people", "a.png")])
+    assert not owners.has_others_in("bob", "people")
+    owners.add_files("ann", [File("input", "people/more", "c.png")])
+    assert owners.has_others_in("bob", "people")
+
+
+def test_a_file_of_two_is_nobodys_alone(owners: Owners) -> None:
+    file = File("input", "", "a.png")
+    owners.add_files("ann", [file])
+    assert owners.is_only_owners("ann", file) and not owners.is_only_owners("bob", file)
+    owners.add_files("bob", [file])
+    assert not owners.is_only_owners("ann", file)

@@ -111,6 +111,14 @@ BROKEN: dict[str, bytes] = {
     "no UTF-8": b'{"prompt": "\xff\xfe"}',
     "NaN": b'{"prompt": {"1": {"class_type": "EmptyImage", "inputs": {"width": NaN}}}}',
     "Infinity": b'{"prompt": {}, "number": Infinity}',
+    "a number beyond all bounds": json.dumps({"prompt": saved(x=1)}).replace('"x": 1', '"x": 1e400').encode(),
+    "half a character": json.dumps({"prompt": saved(x="\ud83d")}).encode(),
+    "half a character in a name": json.dumps({"prompt": {**GOOD, "\udfff": LONELY}}).encode(),
+    "half a character beside the prompt": json.dumps({"prompt": GOOD, "extra_data": {"x": "\ud83d"}}).encode(),
+    "half a character as it is": json.dumps({"prompt": saved(x="?")}).encode().replace(b"?", b"\xed\xa0\xbd"),
+    "half a character of two bytes": json.dumps({"prompt": saved(x="\ud83d")}, ensure_ascii=False).encode(
+        "utf-16-le", "surrogatepass"
+    ),
     "deep JSON": b'{"prompt": ' + deep(100_000).encode() + b"}",
     "deep extra data": b'{"prompt": {}, "extra_data": {"x": ' + deep(300).encode() + b"}}",
     "a huge number": b'{"prompt": ' + b"9" * 10_000 + b"}",
@@ -134,6 +142,12 @@ async def test_no_poison_reaches_a_server_that_would_break_on_it(fresh: House) -
     status, answer = await fresh.ask("POST", "/prompt", tokens[0], json={"prompt": GOOD})
     assert status == 200
     await finished(fresh, tokens[0], answer["prompt_id"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-32"])
+def test_whole_characters_are_read_however_they_are_written(encoding: str) -> None:
+    body = json.dumps({"x": "\U0001f5fc \u00fc", "y": 1e300}, ensure_ascii=encoding == "utf-8").encode(encoding)
+    assert prompts.read_json(body, Limits()) == {"x": "\U0001f5fc \u00fc", "y": 1e300}
 
 
 async def test_the_same_id_is_taken_once(fresh: House) -> None:

@@ -1,0 +1,91 @@
+"""Pure: which file of a server a text means, however it is written.
+
+Source: ComfyUI 0.8.0 and 0.33.0, which read "name [output]" as a file of another folder, take any mark for the space in
+it, and join and resolve paths; the older one also follows those that lead out of its folders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from comfyops.gateway.owners import File, resolved
+from comfyops.gateway.refusal import RefusedError
+from comfyops.workflows.graph import Link, Node
+
+_KINDS = ("input", "output", "temp")
+_ABSOLUTE = re.compile(r"/(?=\S)|//|[A-Za-z]:[/\\]|\\\\")
+_OF_FOLDERS = re.compile(r"Load(?:Image|Video)(?:Text)?DataSetFromFolder")
+
+
+def place(kind: str, subfolder: str, name: str) -> File | None:
+    """The file of a name in a subfolder; None where that leads out of the folder, or is no name."""
+    if not name or any(mark in name for mark in "/\\[\0"):
+        return None
+    path = resolved(f"{subfolder}/{name}".lstrip("/\\"))
+    return None if path is None else _file(kind, path)
+
+
+def texts(node: Node) -> Iterator[tuple[str, str]]:
+    """(input name, text) of every text in the inputs of a node, also of those inside of lists and objects."""
+    for name, value in (node.inputs or {}).items():
+        for text in _texts(value):
+            yield name, text
+
+
+def leads_out(text: str) -> bool:
+    """Whether a text is plainly a path out of a server's folders: an absolute one, or one that climbs above them."""
+    folders = re.split(r"[/\\]", text.strip())
+    if sum(part not in ("", ".") for part in folders) < 2 or "\n" in text:
+        return False
+    return _ABSOLUTE.match(text.strip()) is not None or (".." in folders and resolved(text.strip()) is None)
+
+
+def named(text: str) -> tuple[str, tuple[File, ...]]:
+    """The kind of folder that a text says its file is in ("" = it says none), and the files that it may mean."""
+    kind, names = _said(text)
+    paths = {resolved(name.lstrip("/\\")) for name in names}
+    return kind, tuple(_file(kind or "input", path) for path in sorted(path for path in paths if path))
+
+
+def folder_read(node: Node) -> str | None:
+    """The folder below input whose every file a node reads, resolved; None for a node that reads no folder."""
+    if not _OF_FOLDERS.fullmatch(node.class_type or ""):
+        return None
+    folder = (node.inputs or {}).get("folder")
+    return (resolved(folder.lstrip("/\\")) or "") if isinstance(folder, str) else ""
+
+
+def not_yours(node: str, name: str) -> RefusedError:
+    """What is said to who names a file of somebody else."""
+    words = f"Node {node}: {name} names a file that is not yours."
+    return RefusedError(403, "not_your_file", words, details=f"Node {node}")
+
+
+def _said(text: str) -> tuple[str, set[str]]:
+    whole = text.rstrip()
+    for kind in _KINDS:
+        if whole.endswith(f"[{kind}]"):
+            name = whole[: -len(kind) - 2]
+            return kind, {name[:-1], name.strip()}
+    return "", {text, text.strip()}
+
+
+def _file(kind: str, path: str) -> File:
+    folder, _, name = path.rpartition("/")
+    return File(kind, folder, name)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if type(value) is Link:
+        return
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _texts(item)
