@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.markup import escape
 
 from comfyops.cli.output import count, in_words, plain
+from comfyops.execution.lock_check import Row
 from comfyops.execution.preparation import Preparation
 from comfyops.execution.smoke import SmokeReport
 from comfyops.models.check import Finding
@@ -37,6 +38,12 @@ def plan(found: Preparation) -> Iterator[str]:
         words = f"{in_words(disk.needed)} needed, {in_words(disk.free)} free"
         yield _row(colour, word, disk.path, words)
     yield _row(_FITS[found.vram.fit], "VRAM", str(found.vram.fit), _memory(found.vram))
+
+
+def differing(rows: Iterable[Row]) -> Iterator[str]:
+    """In what the lock is another one."""
+    for row in rows:
+        yield _row("yellow", "differs", row.name, f"{row.words} of the lock" if row.kind == "program" else row.words)
 
 
 def outcomes(done: Sequence[Outcome]) -> Iterator[str]:

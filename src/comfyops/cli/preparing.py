@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from comfyops.deploy.packs.planning import Tools
 from comfyops.deploy.python import ask, find_python
 from comfyops.deploy.spec import spec
 from comfyops.errors import IntegrityError, LaunchError, MissingFileError, StoryboardError, UsageError
-from comfyops.execution import workflow_lock
+from comfyops.execution import lock_check, workflow_lock
+from comfyops.execution.lock_check import Row
 from comfyops.execution.preparation import Ground, Preparation, Subject, check_disks, inspect
 from comfyops.execution.smoke import SmokeReport, distinct, smoke
 from comfyops.execution.workflow_lock import WorkflowLock
@@ -99,7 +100,8 @@ def prepare(wish: Wish) -> Result:
     root = site.place.root if site.place else None
     ask = Ask(root, wish.python, site.settings.server if site.has_server else None, quiet=wish.quiet)
     found, packs, tools = preparing_packs.planned(found, pinned, ask, chosen)
-    say(*prepare_lines.plan(found), *pack_installing.plan_lines(packs))
+    say(*prepare_lines.plan(found), *prepare_lines.differing(_differences(pinned, found, site)))
+    say(*pack_installing.plan_lines(packs))
     if wish.dry_run or not _agreed(found, packs, yes=wish.yes, quiet=wish.quiet):
         data = {**prepare_lines.data(found), "packs": pack_installing.data(packs), "applied": False}
         notes = prepare_lines.verdict(found, packs=len(packs.to_do), asked=not wish.dry_run)
@@ -235,6 +237,13 @@ def _provision(site: Site, pinned: WorkflowLock | None, *, allow_pickle: bool) -
     provision = parts.model_provision(storage.of_comfyui(site.place), site.settings, allow_pickle=allow_pickle)
     provision.pinned = pinned.models if pinned else Lock()
     return provision
+
+
+def _differences(pinned: WorkflowLock | None, found: Preparation, site: Site) -> Iterator[Row]:
+    if pinned is None:
+        return iter(())
+    program = workflow_lock.program_in(site.place.root if site.place else None, site.version)
+    return lock_check.differences(pinned, found.subject.name, found.subject.sha256, program)
 
 
 def _agreed(found: Preparation, packs: PackPlans, *, yes: bool, quiet: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comfyops.backends.model_files import ServerModel
@@ -47,6 +47,17 @@ def on_machine(lock: WorkflowLock, root: Path, provision: Provision, *, deep: bo
     provision.pinned = lock.models
     for item in provision.check(wanted, deep=deep):
         yield Row(item.good, "model", item.entry.id, item.why or item.state.value)
+
+
+def differences(lock: WorkflowLock, workflow: str, sha256: str, program: Program) -> Iterator[Row]:
+    """In what a workflow and the ComfyUI that it is prepared for differ from those of its lock."""
+    if sha256 != lock.sha256:
+        yield Row(
+            False, "workflow", workflow, f"is another file than the lock's, which was {lock.workflow or 'unnamed'}"
+        )
+    known = replace(lock.comfyui, commit=lock.comfyui.commit if program.commit else "")
+    if program.version and not (row := _program(known, program)).ok:
+        yield row
 
 
 def on_server(lock: WorkflowLock, types: NodeTypes, version: str, models: Sequence[ServerModel]) -> Iterator[Row]:

@@ -120,3 +120,12 @@ def test_another_version_of_a_program_does_not_hold() -> None:
     rows = list(lock_check.on_server(LOCK, TYPES, "0.8.0", ()))
     assert [(row.ok, row.kind) for row in rows] == [(False, "program"), (False, "nodes"), (False, "model")]
     assert rows[0].words == "0.8.0, not 0.33.0" and rows[1].words == "lacks A, B"
+
+
+def test_in_what_a_preparation_differs_from_its_lock_is_told() -> None:
+    here = workflow_lock.Program("0.33.0")
+    assert not list(lock_check.differences(LOCK, LOCK.workflow, LOCK.sha256, replace(here, version="")))
+    assert not list(lock_check.differences(replace(LOCK, comfyui=here), LOCK.workflow, LOCK.sha256, here))
+    rows = lock_check.differences(LOCK, "other.json", "0" * 64, replace(here, version="0.8.0"))
+    words = [row.words for row in rows]
+    assert words == [f"is another file than the lock's, which was {LOCK.workflow}", "0.8.0, not 0.33.0"]
