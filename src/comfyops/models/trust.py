@@ -8,7 +8,6 @@ it belongs to and to no other.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, urlsplit
 
 from comfyops.errors import UntrustedSourceError, UsageError
+from comfyops.support.addresses import is_public
 from comfyops.support.proxies import NONE, Proxies
 
 HOSTS = frozenset(
@@ -45,7 +45,7 @@ def addresses(host: str) -> tuple[str, ...]:
     """The addresses of a host; empty where its name is not known, which the connection then says better."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what can be no name
         return ()
     return tuple(dict.fromkeys(str(item[4][0]) for item in found))
 
@@ -99,10 +99,12 @@ class Trust:
             return
         if time.monotonic() - self._seen.get(host, -_REMEMBERED) < _REMEMBERED:
             return
-        for address in self.resolve(host):
-            if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+        found = tuple(self.resolve(host))
+        for address in found:
+            if not is_public(address):
                 raise _refused(url, f"{host} leads into a private network ({address})")
-        self._seen[host] = time.monotonic()
+        if found:  # a name that nobody knows yet may lead anywhere later
+            self._seen[host] = time.monotonic()
 
 
 def parse_hosts(text: str) -> tuple[frozenset[str], frozenset[str]]:

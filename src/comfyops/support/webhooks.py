@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import json
 import random
 import secrets
@@ -26,6 +25,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from comfyops.errors import MissingExtraError, UsageError
+from comfyops.support.addresses import is_public
 
 DELAYS = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Seconds before each attempt, as the specification suggests; after the last one a message is given up."""
@@ -35,7 +35,6 @@ ANSWER_SECONDS = 15.0
 
 _LONGEST_WAIT = 86_400.0  # seconds of a Retry-After that are believed
 _READ = 4096  # bytes of an answer, which nobody needs
-_EMBEDDED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,18 +171,6 @@ def retry(delivery: Delivery, attempts: int, luck: Callable[[], float] = random.
         return Retry(None, f"given up after {attempts} attempts: {delivery.why}")
     asked = min(delivery.retry_after or 0.0, _LONGEST_WAIT)
     return Retry(max(asked, DELAYS[attempts] * (0.9 + 0.2 * luck())), delivery.why)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address lies in the public network, also where it wraps another one."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped
-        if inner is not None:
-            return inner.is_global
-        if any(found in network for network in _EMBEDDED):
-            return False
-    return found.is_global and not found.is_multicast
 
 
 class _PrivateError(OSError):

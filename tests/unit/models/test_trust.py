@@ -61,10 +61,24 @@ def test_everything_else_is_refused_with_the_reason(url: str, words: str) -> Non
     assert "pw" not in caught.value.message
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "192.168.1.5", "169.254.169.254", "::1", "fe80::1%eth0"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("10.0.0.1", "127.0.0.1", "192.168.1.5", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
+        *("::1", "::", "fe80::1%eth0", "fd00::1", "ff02::1"),
+        *("::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "2001:0:808:808::80ff:fffe"),
+    ],
+)
 def test_an_official_name_that_leads_into_a_private_network_is_refused(address: str) -> None:
     with pytest.raises(UntrustedSourceError, match="private network"):
         Trust(resolve=lambda host: (address,)).allow("https://huggingface.co/x")
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::"]
+)
+def test_a_public_address_is_one_however_it_is_wrapped(address: str) -> None:
+    Trust(resolve=lambda host: (address,)).allow("https://huggingface.co/x")
 
 
 def test_a_host_of_ones_own_may_be_private_and_plain_only_where_it_says_so() -> None:
