@@ -46,6 +46,7 @@ SURVIVED = {
     "resets": Faults(drop_after=(300_000, 3_000_000), reset=True),
     "stalls": Faults(stall_after=6_000_000),
     "ranges ignored": Faults(ignore_range=True),
+    "a wrong Content-Range": Faults(wrong_content_range=True),
     "no validators": Faults(no_validators=True),
     "429 with seconds": Faults(statuses=tuple((role, 429, {"Retry-After": "1"}) for role in ("hub", "store"))),
     "503 with a date": Faults(statuses=(("store", 503, {"Retry-After": http_date(2)}),)),
@@ -66,7 +67,6 @@ def test_the_exact_file_is_placed_in_spite_of(fault: str, way: str, tmp_path: Pa
 
 REFUSED = {
     "a wrong byte": (Faults(wrong_at=12_345_678), "integrity"),
-    "a wrong Content-Range": (Faults(wrong_content_range=True), "download"),
     "a page that asks for a login": (Faults(login_page=True), "gated"),
     "a gated repository": (Faults(gated="GatedRepo"), "gated"),
     "a private repository": (Faults(gated="RepoNotFound"), "gated"),

@@ -7,11 +7,12 @@ Source: the Hub's own answer to HEAD on such an address: `X-Linked-Size`, `X-Lin
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from comfyops.errors import DownloadError, GatedModelError
 from comfyops.models.sources.source import Remote
 from comfyops.models.sources.web import Answer, Web
+from comfyops.models.transfer.answers import joined, number
 
 HOME = "https://huggingface.co"
 
@@ -42,11 +43,11 @@ class HuggingFace:
         digest = (answer.headers.get("x-linked-etag") or answer.headers.get("etag") or "").strip('W/"').lower()
         return Remote(
             address,
-            size=int(size) if size and size.isascii() and size.isdigit() else None,
+            size=number(size),
             sha256=digest if _SHA256.fullmatch(digest) else None,
             revision=answer.headers.get("x-repo-commit"),
             file=unquote(urlsplit(url).path.rpartition("/")[2]),
-            location=urljoin(answer.url, answer.headers.get("location", "")),
+            location=joined(answer.url, answer.headers.get("location", "")),
             etag=answer.headers.get("etag") if answer.status == 200 else None,  # a store has its own
         )
 

@@ -16,6 +16,7 @@ from comfyops.errors import DownloadError, GatedModelError
 from comfyops.models.sources.buckets import SCHEMES, Bucket
 from comfyops.models.sources.source import Remote
 from comfyops.models.sources.web import Answer, Web, offline_error
+from comfyops.models.transfer.answers import number
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _METADATA = ("x-amz-meta-sha256", "x-goog-meta-sha256", "x-ms-meta-sha256")
@@ -47,7 +48,7 @@ class Objects:
         digest = (_first(answer.headers, _METADATA) or "").lower()
         return Remote(
             url,
-            size=int(length) if length.isascii() and length.isdigit() else None,
+            size=number(length),
             sha256=digest if _SHA256.fullmatch(digest) else None,
             revision=_first(answer.headers, _VERSIONS) or answer.headers.get("etag"),
             file=key.rpartition("/")[2],

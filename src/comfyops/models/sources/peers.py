@@ -18,6 +18,7 @@ from comfyops.errors import DownloadError, UntrustedSourceError, UsageError
 from comfyops.models.entry import ModelEntry
 from comfyops.models.sources.source import Remote
 from comfyops.models.sources.web import Web
+from comfyops.models.transfer.answers import number
 
 TIMEOUT = 3.0
 """Seconds for a peer's answer; one that does not answer is not asked again in this run."""
@@ -70,7 +71,7 @@ def _held(peer: str, entries: Sequence[ModelEntry], web: Web) -> dict[str, Remot
         except (DownloadError, UntrustedSourceError):
             break
         length = answer.headers.get("content-length", "")
-        size = int(length) if length.isascii() and length.isdigit() else None
+        size = number(length)
         if answer.status == 200 and size is not None and entry.size in (None, size):
             held[entry.id] = Remote(url, size, location=url, etag=answer.headers.get("etag"))
     return held

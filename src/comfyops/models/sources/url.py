@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 from comfyops.errors import DownloadError, GatedModelError
 from comfyops.models.sources.source import Remote
 from comfyops.models.sources.web import Answer, Web
+from comfyops.models.transfer.answers import compressed, number
+from comfyops.models.transfer.source import NO_HEAD
 
 
 class Url:
@@ -17,13 +19,14 @@ class Url:
         return urlsplit(url).scheme in ("http", "https")
 
     def describe(self, url: str, web: Web) -> Remote:
-        """Size and name of a file, by HEAD, or by GET of one byte where that is refused.
+        """Size and name of a file, by HEAD, or by GET of one byte where that is refused or tells none.
 
         Raises GatedModelError, DownloadError.
         """
         answer = web.ask("HEAD", url)
-        if answer.status in (403, 405, 501):
-            answer = web.ask("GET", url, headers={"Range": "bytes=0-0"})
+        if answer.status in NO_HEAD or (answer.status == 200 and not _size(answer)):
+            byte = web.ask("GET", url, headers={"Range": "bytes=0-0"})
+            answer = byte if answer.status >= 400 or byte.status < 400 else answer
         shown = url.partition("?")[0]
         if answer.status in (401, 403):
             words = f"{shown} is not given to everybody ({answer.status})."
@@ -37,4 +40,4 @@ class Url:
 def _size(answer: Answer) -> int | None:
     total = answer.headers.get("content-range", "").rpartition("/")[2]
     text = total if answer.status == 206 else answer.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return None if compressed(answer.headers) else number(text)

@@ -14,12 +14,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from comfyops import __version__
 from comfyops.errors import DownloadError
 from comfyops.models.entry import SAFE
 from comfyops.models.sources.buckets import Buckets
+from comfyops.models.transfer.answers import joined
 from comfyops.models.trust import Trust, place_of
 from comfyops.support import proxies
 
@@ -82,7 +83,7 @@ class Web:
         body = json.dumps(value).encode()
         try:
             return self._once("POST", url, {"Content-Type": "application/json"}, body)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise DownloadError(f"{_shown(url)} cannot be asked: {error or type(error).__name__}.") from error
 
     def ask(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, stay: bool = False) -> Answer:
@@ -97,7 +98,7 @@ class Web:
             target = answer.headers.get("location")
             if answer.status not in _MOVED or not target:
                 return answer
-            following = urljoin(url, quote(target, safe=SAFE))
+            following = joined(url, quote(target, safe=SAFE))
             if stay and place_of(following) != place_of(url):
                 return answer
             url = following
@@ -115,7 +116,7 @@ class Web:
                 answer = self._once(method, url, headers)
             except ssl.SSLCertVerificationError as error:
                 raise DownloadError(f"{_shown(url)} has no valid certificate: {error.verify_message}.") from error
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last for what can be no name
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 continue
             if answer.status not in _AGAIN:

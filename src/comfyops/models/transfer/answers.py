@@ -7,16 +7,18 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from comfyops.errors import ComfyOpsError, DownloadError, GatedModelError, UntrustedSourceError
 from comfyops.models.transfer.pacing import Trouble, retry_after
 from comfyops.models.transfer.ranges import Range
 
-Kind = Literal["done", "again", "busy", "expired", "moved", "changed", "restart", "whole", "refused"]
+Kind = Literal["done", "again", "busy", "expired", "moved", "changed", "restart", "whole", "lied", "refused"]
 
 _BUSY = frozenset({408, 425, 429, 503})
 _EXPIRED = frozenset({401, 403, 404, 410})
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"})
+_DIGITS = 19  # of the longest number of bytes that a file system knows
 _GATED_CODES = {"GatedRepo": "is gated", "RepoNotFound": "does not exist, or is private"}
 
 
@@ -32,6 +34,7 @@ class Outcome:
     changed  the file is no longer the one that we began
     restart  what came cannot be continued: from the start
     whole    the server ignores ranges and sends the whole file
+    lied     what it says of its range makes no sense
     refused  no use trying again; `error` says why
     """
 
@@ -59,7 +62,12 @@ class Answer:
     @property
     def length(self) -> int | None:
         """Content-Length, None where it is missing or makes no sense."""
-        return _number(self.headers.get("content-length"))
+        return number(self.headers.get("content-length"))
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether its body, and so its length, is not that of the file."""
+        return compressed(self.headers)
 
     @property
     def is_page(self) -> bool:
@@ -76,26 +84,29 @@ def judge(answer: Answer, asked: Range, size: int, etag: str | None) -> Outcome 
         return _failure(answer)
     if answer.is_page:
         return Outcome("refused", error=web_page(answer.url))
-    if answer.headers.get("content-encoding", "identity") != "identity":
-        return Outcome("again", "the server compressed the file")
-    if etag and answer.etag and answer.etag != etag:
+    if answer.is_compressed:
+        error = DownloadError(
+            f"{shown(answer.url)} compresses the file though it is asked not to.", hint="Try another source."
+        )
+        return Outcome("refused", error=error)
+    if not same_etag(etag, answer.etag):
         return Outcome("changed", "its ETag is another one now")
     return _partial(answer, asked, size) if answer.status == 206 else _full(answer, asked, size)
 
 
 def _partial(answer: Answer, asked: Range, size: int) -> Outcome | None:
     text = answer.headers.get("content-range", "")
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text.strip())
+    match = re.fullmatch(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
-        return Outcome("again", f"the server answered with the range {text[:60]!r}")
+        return Outcome("lied", f"the server answered with the range {text[:60]!r}")
     start, last, whole = int(match[1]), int(match[2]), match[3]
     if whole != "*" and int(whole) != size:
         return Outcome("changed", f"it has {int(whole):,} bytes instead of {size:,}")
-    if (start, last + 1) != asked:
+    if start != asked[0] or last < start:
         return Outcome(
-            "again", f"the server answered with the bytes {start}-{last} instead of {asked[0]}-{asked[1] - 1}"
+            "lied", f"the server answered with the bytes {start}-{last} instead of {asked[0]}-{asked[1] - 1}"
         )
-    return None
+    return None  # a shorter part is taken too, and the rest asked for again
 
 
 def _full(answer: Answer, asked: Range, size: int) -> Outcome | None:
@@ -148,6 +159,12 @@ def web_page(url: str) -> GatedModelError:
     return GatedModelError(f"{shown(url)} answers with a web page instead of a file: it may ask for a login.")
 
 
+def compressed(headers: Mapping[str, str]) -> bool:
+    """Whether headers tell of a compressed body. Codings that are none are wrong labels on the file's own bytes."""
+    codings = headers.get("content-encoding", "").lower().split(",")
+    return any(coding.strip() in _COMPRESSED for coding in codings)
+
+
 def shown(url: str) -> str:
     """An address for people and logs: without the query, which may hold a signature or a token, and without a login."""
     try:
@@ -155,6 +172,11 @@ def shown(url: str) -> str:
     except ValueError:
         return "an address that cannot be read"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def same_etag(one: str | None, other: str | None) -> bool:
+    """Whether two validators may be of the same bytes; a weak one equals its strong one, as that of a gzipped copy."""
+    return not one or not other or one.removeprefix("W/") == other.removeprefix("W/")
 
 
 def sha256_in(etag: str | None) -> str | None:
@@ -165,8 +187,17 @@ def sha256_in(etag: str | None) -> str | None:
 
 def total_in(content_range: str | None) -> int | None:
     """The size of the whole file in a Content-Range."""
-    return _number((content_range or "").rpartition("/")[2])
+    return number((content_range or "").rpartition("/")[2])
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+def number(text: str | None) -> int | None:
+    """The whole number that a header is, None where it makes no sense."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+
+
+def joined(url: str, location: str) -> str:
+    """Where a redirect leads. Raises UntrustedSourceError where it is no address."""
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise UntrustedSourceError(f"{shown(url)} redirects to something that is not an address.") from error

@@ -9,7 +9,7 @@ from statistics import median
 
 from comfyops.models.transfer.answers import Answer, Outcome, judge, untrusted_certificate
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connection, Connections, origin
-from comfyops.models.transfer.pacing import ConnectTimeoutError, RateLimit, Trouble, trouble_of
+from comfyops.models.transfer.pacing import ConnectTimeoutError, RateLimit, Trouble, trouble_of, words_of
 from comfyops.models.transfer.ranges import Range, Segment, segment_length
 from comfyops.models.transfer.request import TransferSettings
 from comfyops.models.transfer.source import authorization
@@ -36,10 +36,11 @@ class Fetcher:
 
     def fetch(self, work: Work, segment: Segment) -> Outcome:
         """Fetch what is missing of the segment; never raises."""
-        connection = self._connections.to(work.location)
+        location = work.location
+        connection = self._connections.to(location)
         work.active.add(connection)
         try:
-            return self._fetch(work, segment, connection)
+            return self._fetch(work, segment, connection, location)
         except ConnectTimeoutError as error:
             return Outcome("again", str(error), trouble=Trouble.SILENT)
         except TimeoutError:
@@ -48,19 +49,20 @@ class Fetcher:
             return Outcome("again", reason, trouble=Trouble.BROKEN)
         except ssl.SSLCertVerificationError as error:
             connection.close()
-            return Outcome("refused", error=untrusted_certificate(work.location, error))
+            return Outcome("refused", error=untrusted_certificate(location, error))
         except NETWORK_ERRORS as error:
             connection.close()
-            reason = f"the connection broke ({str(error) or type(error).__name__})"
+            reason = f"the connection broke ({words_of(error)})"
             return Outcome("again", reason, trouble=trouble_of(error))
         finally:
             work.active.discard(connection)
-            work.rates.pop(threading.get_ident(), None)
 
-    def _fetch(self, work: Work, segment: Segment, connection: Connection) -> Outcome:
+    def _fetch(self, work: Work, segment: Segment, connection: Connection, location: str) -> Outcome:
         asked = (segment.position, segment.end)
         began = time.monotonic()
-        answer = connection.ask("GET", work.location, self._headers(work, asked))
+        if work.whole and not asked[0]:
+            work.forget_etag()  # all comes in one answer: there is nothing to mix it with
+        answer = connection.ask("GET", location, self._headers(work, location, asked))
         latency = time.monotonic() - began
         if not work.proven and answer.status == 200 and answer.length is not None:
             self._ends(work, answer.length, proven=True)
@@ -68,6 +70,8 @@ class Fetcher:
         outcome = judge(answer, asked, work.ranges.size, work.etag)
         if outcome is None and not work.same_etag(answer.etag):
             outcome = Outcome("changed", "its ETag is another one now")
+        if outcome is not None and outcome.kind == "changed" and location != work.location:
+            outcome = Outcome("again", "its bytes are elsewhere now")
         if outcome is not None and outcome.kind == "whole" and work.whole:
             outcome = None if self._may_skip(work, answer) else Outcome("restart", "it cannot be continued")
         if outcome is not None:
@@ -78,9 +82,9 @@ class Fetcher:
         self._learn(work, segment.position - asked[0], latency, time.monotonic() - began)
         return outcome
 
-    def _headers(self, work: Work, asked: Range) -> dict[str, str]:
-        same = origin(work.location) == origin(work.source.url)
-        headers = authorization(self._settings, work.location) if same else {}
+    def _headers(self, work: Work, location: str, asked: Range) -> dict[str, str]:
+        same = origin(location) == origin(work.source.url)
+        headers = authorization(self._settings, location) if same else {}
         if not work.whole:
             headers["Range"] = f"bytes={asked[0]}-{asked[1] - 1}"
             if work.etag and work.etag.startswith('"'):
@@ -120,7 +124,7 @@ class Fetcher:
         except OSError as error:
             return Outcome("refused", error=storage_error(error, work.partial.path))
         segment.position += count
-        work.patience.progressed()
+        work.patience.progressed(count)
         return None
 
     def _wait_for_rate(self, work: Work, count: int) -> bool:
@@ -139,4 +143,5 @@ class Fetcher:
 
     def _learn(self, work: Work, count: int, latency: float, seconds: float) -> None:
         if seconds > latency and count:
-            work.segment_length = segment_length(latency, count / (seconds - latency))
+            rate = work.rates[threading.get_ident()] = count / (seconds - latency)
+            work.segment_length = segment_length(latency, rate)

@@ -8,8 +8,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -138,7 +138,8 @@ class Connection:
         if self._http.sock is None:
             self._connect()
         target, also = proxies.absolute(url, target, self._proxy)
-        self._http.request(method, target, headers={"Accept-Encoding": "identity", **headers, **also})
+        with _said():
+            self._http.request(method, target, headers={"Accept-Encoding": "identity", **headers, **also})
         if self._http.sock is not None:
             self._http.sock.settimeout(self._stall)
             self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -147,7 +148,8 @@ class Connection:
 
     def _connect(self) -> None:
         try:
-            self._http.connect()
+            with _said():
+                self._http.connect()
         except TimeoutError as error:
             self.close()
             raise ConnectTimeoutError(f"no connection within {self._http.timeout:g} s") from error
@@ -206,6 +208,17 @@ class Connection:
         self._http.close()
         self._line = None
         self._left = 0
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What a server said (an address, a validator) may be nothing that can be said to a server."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, OSError):  # a certificate that is not trusted
+            raise
+        raise http.client.InvalidURL(str(error)) from error
 
 
 def _is_readable(line: socket.socket | None, seconds: float) -> bool:

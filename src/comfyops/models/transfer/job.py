@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urljoin
 
 from comfyops.errors import (
     ComfyOpsError,
@@ -19,11 +18,11 @@ from comfyops.errors import (
     UpstreamChangedError,
 )
 from comfyops.models.transfer import placing
-from comfyops.models.transfer.answers import Outcome, shown, untrusted_certificate
+from comfyops.models.transfer.answers import Outcome, joined, shown, untrusted_certificate
 from comfyops.models.transfer.hasher import FrontierHash
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connections, origin
 from comfyops.models.transfer.lanes import Lanes
-from comfyops.models.transfer.pacing import Patience, longest_wait, trouble_of
+from comfyops.models.transfer.pacing import Patience, longest_wait, trouble_of, words_of
 from comfyops.models.transfer.partial import Partial, Places, places
 from comfyops.models.transfer.progress import Meter
 from comfyops.models.transfer.ranges import UNBOUNDED, Ranges, total
@@ -158,11 +157,19 @@ class Job:
         raise summary(self.request.name, problems)
 
     def _from(self, url: str, *, patient: bool) -> str:
+        changed = False
         for _ in range(self._settings.attempts):
             try:
                 return self._once(url, Patience(self._settings.attempts, patient=patient))
             except _RestartError:
-                self._check_stopped()
+                pass
+            except UpstreamChangedError as error:
+                if "in_the_middle" not in error.facts or url in self._whole:
+                    raise
+                if changed:  # or each answer has another ETag: then all must come in one
+                    self._whole.add(url)
+                changed = True
+            self._check_stopped()
         raise gave_up(url, "it breaks off again and again, and its server does not let us go on where it broke")
 
     def _once(self, url: str, patience: Patience) -> str:
@@ -193,8 +200,8 @@ class Job:
             partial.discard()  # never continue one version with the bytes of another
             raise
         finally:
-            if size is None:
-                partial.discard()  # without a size nothing of it can be continued
+            if size is None or (not work.downloaded and not ranges.written()):
+                partial.discard()  # without a size nothing of it can be continued, and nothing need not be
             partial.close()
         return actual
 
@@ -242,7 +249,7 @@ class Job:
             self._connections.close()
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise untrusted_certificate(url, error) from error
-            return Outcome("again", str(error) or type(error).__name__, trouble=trouble_of(error))
+            return Outcome("again", words_of(error), trouble=trouble_of(error))
         self._lanes.hosts.answered(origin(url).name)
         return answer
 
@@ -308,7 +315,7 @@ class Job:
         """The address of the bytes is no longer valid: get a new one. The file must be the same."""
         location = work.moved_to
         if location:
-            location = urljoin(work.location, location)
+            location = joined(work.location, location)
             self._settings.allow(location)
         else:
             fresh = self._resolve(work.source.url, work.patience)

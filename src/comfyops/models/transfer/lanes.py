@@ -11,12 +11,14 @@ from comfyops.errors import InternalError
 from comfyops.models.transfer.answers import Outcome, shown
 from comfyops.models.transfer.fetching import Fetcher
 from comfyops.models.transfer.http import Connections, Tls
-from comfyops.models.transfer.pacing import Hosts, RateLimit, longest_wait
+from comfyops.models.transfer.pacing import ENOUGH, Hosts, RateLimit, longest_wait
 from comfyops.models.transfer.ranges import Segment
 from comfyops.models.transfer.request import TransferSettings
 from comfyops.models.transfer.work import Work
 
 _PATIENCE = 0.2  # seconds after which a thread without work looks again
+_LIES = 3  # answers with a wrong range that are put up with, before the file is asked for as a whole
+_DAY = 86_400.0
 _BUSY_WAIT = 1.0  # seconds, where a busy server does not say how long
 
 
@@ -115,7 +117,7 @@ class Lanes:
             work.ranges.give_back(segment)
             if outcome.trouble is None or segment.position > segment.start:
                 self.hosts.answered(work.host)
-            broke_on_the_way = outcome.kind == "again" and segment.position > segment.start
+            broke_on_the_way = outcome.kind == "again" and segment.position - segment.start >= ENOUGH
             if not work.stop.is_set() and not broke_on_the_way:
                 self._judge(work, outcome, began)
             work.moved.set()
@@ -125,9 +127,12 @@ class Lanes:
         """What follows from an outcome; holds the lock."""
         if outcome.kind == "done":
             self.hosts.served(work.host)
-        elif outcome.kind == "whole" and not work.whole:
-            work.whole = True
-            work.ranges.forget_beyond_frontier()
+        elif outcome.kind == "lied":
+            work.lies += 1
+            if work.lies <= _LIES or not _as_a_whole(work):
+                self._failed(work, outcome, began)
+        elif outcome.kind == "whole":
+            _as_a_whole(work)
         elif outcome.kind in ("changed", "restart", "refused"):
             work.end(outcome)
         elif outcome.kind in ("again", "busy") or (outcome.kind in ("expired", "moved") and began >= work.located_at):
@@ -141,13 +146,13 @@ class Lanes:
             work.end(Outcome("again", outcome.reason))
         elif outcome.kind == "busy":
             self._leave_alone(work, outcome, pause)
-        elif outcome.kind == "again":
+        elif outcome.kind in ("again", "lied"):
             self.hosts.hold(work.host, pause)
 
     def _leave_alone(self, work: Work, outcome: Outcome, pause: float) -> None:
         wait = max(pause, _BUSY_WAIT if outcome.wait is None else outcome.wait)
         if wait > longest_wait(self._settings.longest_hold, patient=work.patience.patient):
-            work.end(Outcome("again", f"{outcome.reason}: {shown(work.location)} wants {wait:.0f} s of peace"))
+            work.end(Outcome("again", f"{outcome.reason}, and it wants to be left alone for {_span(wait)}"))
         else:
             self.hosts.busy(work.host, wait)
 
@@ -156,6 +161,19 @@ class Lanes:
         """The state of the files stands still: nobody takes or gives back a segment."""
         with self._changed:
             yield
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _DAY else "more than a day"
+
+
+def _as_a_whole(work: Work) -> bool:
+    """Ask for no more ranges of it; whether that is new. Holds the lock."""
+    if work.whole:
+        return False
+    work.whole = True
+    work.ranges.forget_beyond_frontier()
+    return True
 
 
 def _safely(fetcher: Fetcher, work: Work, segment: Segment) -> Outcome:

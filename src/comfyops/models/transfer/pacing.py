@@ -20,6 +20,9 @@ _IMPATIENT = 2  # failures in a row of a source that answers, while others are l
 _GONE = 4  # failures in a row where nobody is there any more, while others are left to try
 _BRIEFLY = 2.0  # seconds that are waited for a busy source, while others are left to try
 
+ENOUGH = 64 * 1024
+"""Bytes that make up for the failures before them; fewer may be all that a server ever gives."""
+
 
 class ConnectTimeoutError(TimeoutError):
     """No connection came about in time."""
@@ -43,6 +46,12 @@ def trouble_of(error: BaseException) -> Trouble:
     if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno in _NO_WAY):
         return Trouble.NOBODY
     return Trouble.BROKEN
+
+
+def words_of(error: BaseException) -> str:
+    """An error of the network in one line. What a strange server sent may be part of it: nothing unprintable stays."""
+    text = " ".join(str(error).split())[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in text) or type(error).__name__
 
 
 def tries(trouble: Trouble | None, attempts: int, *, reached: bool, patient: bool) -> int:
@@ -90,7 +99,7 @@ def retry_after(value: str | None, answered_at: str | None, now: float | None = 
 def _date(text: str | None) -> float | None:
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -106,13 +115,16 @@ class Patience:
         self.patient = patient
         self._last_hope = patient
         self.failures = 0
+        self._came = 0
         self._last = float("-inf")
         self._lock = threading.Lock()
 
-    def progressed(self) -> None:
-        """Bytes came: all is forgiven."""
-        self.failures = 0
-        self.patient = True
+    def progressed(self, count: int) -> None:
+        """So many bytes came: once they are enough, all is forgiven."""
+        self._came += count
+        if self._came >= ENOUGH:
+            self.failures = self._came = 0
+            self.patient = True
 
     def failed(self, began: float, trouble: Trouble | None = None, *, reached: bool = True) -> float | None:
         """Count a failure of what began then (monotonic); seconds to wait before the next, None where it is enough.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comfyops.models.transfer import journal
+from comfyops.models.transfer.answers import same_etag
 from comfyops.models.transfer.journal import Journal
 from comfyops.models.transfer.ranges import Range, merged, total
 from comfyops.models.transfer.request import MIB
@@ -199,7 +200,7 @@ def _continues(old: Journal, identity: str, size: int, source: str, etag: str | 
         return False
     if len(identity) == 64:
         return True
-    return old.source == source and old.etag is not None and etag in (None, old.etag)
+    return old.source == source and old.etag is not None and same_etag(etag, old.etag)
 
 
 def reserve(handle: int, size: int) -> None:

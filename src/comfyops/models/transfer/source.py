@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urljoin
 
 from comfyops.errors import DownloadError
-from comfyops.models.transfer.answers import Answer, Outcome, refusal, sha256_in, shown, total_in, web_page
+from comfyops.models.transfer.answers import (
+    Answer,
+    Outcome,
+    joined,
+    number,
+    refusal,
+    sha256_in,
+    shown,
+    total_in,
+    web_page,
+)
 from comfyops.models.transfer.http import Connections, origin
 from comfyops.models.transfer.pacing import retry_after
 from comfyops.models.transfer.request import TransferSettings
 
 _MOST_HOPS = 8
 _BUSY = frozenset({408, 425, 429})
-_NO_HEAD = frozenset({400, 403, 405, 501})
+NO_HEAD = frozenset({400, 403, 404, 405, 406, 500, 501})
+"""What servers say that know a file but no HEAD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ class Resolver:
             known = {**known, **{key: value for key, value in answer.headers.items() if key.startswith("x-")}}
             if not (300 <= answer.status < 400 and "location" in answer.headers):
                 return self._judged(url, answer, known)
-            here = urljoin(here, answer.headers["location"])
+            here = joined(here, answer.headers["location"])
             if "x-linked-size" in known and origin(here) != home:
                 self._settings.allow(here)
                 return _source(url, here, known)
@@ -61,8 +71,9 @@ class Resolver:
         connection = self._connections.to(url)
         answer = connection.ask("HEAD", url, headers)
         connection.finish()
-        silent = answer.status == 200 and answer.length is None and "x-linked-size" not in answer.headers
-        if silent or (answer.status in _NO_HEAD and "x-error-code" not in answer.headers):
+        tells = bool(answer.length) and not answer.is_compressed  # 0 is what some servers say of anything
+        silent = answer.status == 200 and not tells and "x-linked-size" not in answer.headers
+        if silent or (answer.status in NO_HEAD and "x-error-code" not in answer.headers):
             byte = connection.ask("GET", url, {**headers, "Range": "bytes=0-0"})
             if byte.status == 206 and byte.length == 1:
                 connection.read(memoryview(bytearray(1)))
@@ -76,6 +87,8 @@ class Resolver:
             if answer.is_page:
                 return Outcome("refused", error=web_page(answer.url))
             size = total_in(answer.headers.get("content-range")) if status == 206 else answer.length
+            if answer.is_compressed:
+                return _source(url, answer.url, known)
             return _source(url, answer.url, known, size, answer.etag)
         if status in _BUSY or status >= 500:
             wait = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
@@ -93,11 +106,11 @@ def authorization(settings: TransferSettings, url: str) -> dict[str, str]:
 
 
 def _source(url: str, location: str, known: dict[str, str], size: int | None = None, etag: str | None = None) -> Source:
-    linked = known.get("x-linked-size", "")
+    linked = number(known.get("x-linked-size"))
     return Source(
         url=url,
         location=location,
-        size=int(linked) if linked.isdigit() else size,
+        size=size if linked is None else linked,
         sha256=sha256_in(known.get("x-linked-etag")),
         etag=etag,
         commit=known.get("x-repo-commit"),

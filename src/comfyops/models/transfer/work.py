@@ -6,7 +6,7 @@ import threading
 import time
 from itertools import count
 
-from comfyops.models.transfer.answers import Outcome
+from comfyops.models.transfer.answers import Outcome, same_etag
 from comfyops.models.transfer.http import Connection, origin
 from comfyops.models.transfer.pacing import Patience
 from comfyops.models.transfer.partial import Partial
@@ -21,6 +21,7 @@ class Work:
 
     `blocked`   its address is no longer valid; `locate` gives a new one
     `whole`     its server ignores ranges: one connection, from the start
+    `lies`      answers whose range made no sense
     `proven`    its end is known: the server said how long it is, or that this was all
     `verdict`   why it cannot go on, None while it can
     """
@@ -36,6 +37,7 @@ class Work:
         self.blocked = False
         self.whole = ranges.size == UNBOUNDED
         self.proven = not self.whole
+        self.lies = 0
         self.moved_to = ""
         self.verdict: Outcome | None = None
         self.segment_length = SHORTEST
@@ -50,6 +52,8 @@ class Work:
 
     def locate(self, location: str) -> None:
         """The bytes are at this address from now on."""
+        if self.source.sha256:
+            self.forget_etag()  # the hub vouches for the bytes, and another store of it has ETags of its own
         self.location = location
         self.host = origin(location).name
         self.located_at = time.monotonic()
@@ -75,4 +79,9 @@ class Work:
             if self.etag is None:
                 self.etag = etag
                 self.partial.learn_etag(etag)
-            return self.etag == etag
+            return same_etag(self.etag, etag)
+
+    def forget_etag(self) -> None:
+        """What comes from now on may carry another: nothing of the old bytes is used, or a hash vouches for both."""
+        with self._etag_lock:
+            self.etag = None

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from comfyops.models.transfer.pacing import (
+    ENOUGH,
     ConnectTimeoutError,
     Hosts,
     Patience,
@@ -20,6 +21,7 @@ from comfyops.models.transfer.pacing import (
     retry_after,
     tries,
     trouble_of,
+    words_of,
 )
 
 
@@ -48,7 +50,7 @@ def test_a_wave_of_failures_counts_once_and_progress_forgives() -> None:
     assert patience.failures == 1
     assert patience.failed(time.monotonic()) is not None
     assert patience.failed(time.monotonic()) is None
-    patience.progressed()
+    patience.progressed(ENOUGH)
     assert patience.failed(time.monotonic()) is not None
 
 
@@ -105,7 +107,7 @@ def test_troubles_are_told_apart() -> None:
 def test_a_source_that_went_away_is_left_soon_where_others_are_left() -> None:
     for alone, most in ((False, 4), (True, 8)):
         patience = Patience(8, patient=alone)
-        patience.progressed()
+        patience.progressed(ENOUGH)
         waits = [patience.failed(time.monotonic(), Trouble.NOBODY) for _ in range(9)]
         assert waits.index(None) == most, "bytes had come, so it was tried a few times"
 
@@ -113,9 +115,26 @@ def test_a_source_that_went_away_is_left_soon_where_others_are_left() -> None:
 def test_bytes_make_patient() -> None:
     patience = Patience(8, patient=False)
     assert patience.failed(0.0, Trouble.NOBODY, reached=False) is None
-    patience.progressed()
+    patience.progressed(ENOUGH)
     assert patience.failed(time.monotonic(), Trouble.NOBODY) is not None
     assert longest_wait(300.0, patient=False) == 2.0 and longest_wait(300.0, patient=True) == 300.0
+
+
+def test_a_few_bytes_at_a_time_forgive_nothing_until_they_are_enough() -> None:
+    patience = Patience(2)
+    for _ in range(2):
+        patience.progressed(1)
+        assert patience.failed(time.monotonic()) is not None
+    patience.progressed(1)
+    assert patience.failed(time.monotonic()) is None
+    patience.progressed(ENOUGH - 3)
+    assert patience.failed(time.monotonic()) is not None
+
+
+def test_an_error_is_told_in_one_printable_line() -> None:
+    assert words_of(OSError("SSH-2.0\r\n\x1b]0;title\x07" + "x" * 500)).startswith("SSH-2.0 ?]0;title?xxx")
+    assert len(words_of(OSError("x" * 500))) == 200
+    assert words_of(ConnectionResetError()) == "ConnectionResetError"
 
 
 def test_a_dead_host_is_remembered_until_it_answers() -> None:
