@@ -1,13 +1,16 @@
 """Whether a ComfyUI or gateway keeps its door shut, tried from outside.
 
-Only reads: every probe is a GET or an odd way to write one, so that a server which lets it through is not changed. What
-servers with a login were found to let through (docs/gateway.md) is tried one by one.
+Changes nothing: every probe is a GET or an odd way to write one, but for a POST that would move a file which is not
+there; a server which lets it through stays as it was. What servers with a login were found to let through
+(docs/gateway.md) is tried one by one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +28,9 @@ _REFUSED = frozenset({400, 401, 403, 404, 405, 421, 429})
 _FIRST = 4096  # bytes of an answer that are looked at
 _LOG = 4 * 1024 * 1024  # of a page or a log
 _WRONG = "cops_0000000000000000_" + "A" * 43
+_SILENT = 3  # probes that nobody answers in time, after which no further one is tried
+_GOODBYE = aiohttp.ClientWSTimeout(ws_close=1.0)  # some never answer the end of a websocket
+_LATE = "no answer in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class Probe:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
+    method: str = "GET"
     websocket: bool = False
     right: bool = False
     exactly_401: bool = False
@@ -54,9 +61,10 @@ class Outcome:
     words: str
 
 
-def probes(token: str | None) -> tuple[Probe, ...]:
-    """Every probe, with the right token where it is known."""
-    return (*_plain(token), *_headers(), *_paths(), *_queries(token), *_sockets(token))
+def probes(token: str | None, stale: str | None = None) -> tuple[Probe, ...]:
+    """Every probe, with the right token and one that counts no longer, where they are known."""
+    found = (*_plain(token), *_headers(), *_paths(), *_queries(token), *_sockets(token))
+    return (*found, *_stale(stale)) if stale else found
 
 
 def _plain(token: str | None) -> tuple[Probe, ...]:
@@ -107,7 +115,16 @@ def _paths() -> tuple[Probe, ...]:
         *(Probe(f"suffix {path}", path, why=suffix, exactly_401=True) for path in files),
         Probe("suffix /history/x.js", "/history/comfyops-probe.js", why=suffix, exactly_401=True),
         Probe("suffix /queue.css.map", "/api/history/comfyops.css.map", why=suffix, exactly_401=True),
+        _move("/userdata"),
+        _move("/api/userdata"),
     )
+
+
+def _move(folder: str) -> Probe:
+    """Whether a file could be moved to a name whose ending is exempt, and be read there; this one is not there."""
+    name = f"comfyops-probe-{secrets.token_hex(8)}"
+    why = "whoever moves a file to a name that ends so can read it"
+    return Probe(f"move in {folder}", f"{folder}/{name}.json/move/{name}.js", why=why, method="POST", exactly_401=True)
 
 
 def _queries(token: str | None) -> tuple[Probe, ...]:
@@ -119,6 +136,15 @@ def _queries(token: str | None) -> tuple[Probe, ...]:
         return found
     words = "the token is taken from the address, which logs and histories keep"
     return (*found, Probe("right token in the query", f"/queue?token={quote(token, safe='')}", why=words))
+
+
+def _stale(token: str) -> tuple[Probe, ...]:
+    header, why = {"Authorization": f"Bearer {token}"}, "what was revoked or replaced goes on counting"
+    return (
+        Probe("stale token", "/queue", header, why, exactly_401=True),
+        Probe("stale token in the query", f"/queue?token={quote(token, safe='')}", why=why),
+        Probe("websocket, stale token", "/ws", header, why, websocket=True),
+    )
 
 
 def _sockets(token: str | None) -> tuple[Probe, ...]:
@@ -135,17 +161,43 @@ def _sockets(token: str | None) -> tuple[Probe, ...]:
     return (*found, Probe("websocket, right credential", "/ws", header, websocket=True, right=True))
 
 
-async def diagnose(url: str, token: str | None = None, *, timeout: float = 15.0) -> tuple[Outcome, ...]:
-    """Try every probe on a server. Raises UnreachableError where nothing answers, UsageError for no address."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{url[:100]!r} is no http address.")
-    address = url.rstrip("/")
+async def diagnose(
+    url: str, token: str | None = None, *, stale: str | None = None, timeout: float = 15.0
+) -> tuple[Outcome, ...]:
+    """Try every probe on a server; `stale` is a token that was right once. `timeout` is in seconds, for one answer.
+
+    Raises UnreachableError where nothing answers, or nothing that speaks HTTP, and UsageError for no address.
+    """
+    address = _address(url)
     async with _session(timeout) as session:
-        outcomes = [await _try(session, address, probe) for probe in probes(token)]
-    if outcomes[0].status is None:
-        raise UnreachableError(f"{address} does not answer.", hint="Start the server, or correct the address.")
+        outcomes: list[Outcome] = []
+        for probe in probes(token, stale):
+            if _gone(outcomes):
+                outcomes.append(Outcome(probe.name, "broken", None, "not tried: the server does not answer any more"))
+                continue
+            outcomes.append(await _try(session, address, probe))
+            if outcomes[0].status is None:
+                hint = "Start the server, or correct the address."
+                raise UnreachableError(f"{address} does not answer as an HTTP server: {outcomes[0].words}.", hint=hint)
     return tuple(outcomes)
+
+
+def _gone(outcomes: list[Outcome]) -> bool:
+    return sum(item.words == _LATE for item in outcomes) >= _SILENT
+
+
+def _address(url: str) -> str:
+    """The address without a slash at its end. Raises UsageError."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"{url[:100]!r} is no http address.")
+    if parts.username is not None:
+        raise UsageError("The address must hold no name and password: each probe brings its own credential.")
+    return url.rstrip("/")
 
 
 @asynccontextmanager
@@ -162,11 +214,23 @@ async def _try(session: aiohttp.ClientSession, address: str, probe: Probe) -> Ou
         headers = dict(probe.headers)
         if probe.websocket:
             return await _try_socket(session, url, headers, probe)
-        async with session.get(url, headers=headers, allow_redirects=False) as response:
+        async with session.request(probe.method, url, headers=headers, allow_redirects=False) as response:
             body = (await _beginning(response, _LOG if probe.marker else _FIRST)).decode("utf-8", "replace")
             return _judged(probe, response.status, body, response.headers)
     except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
-        return Outcome(probe.name, "broken", None, f"no answer: {type(error).__name__}")
+        return Outcome(probe.name, "broken", None, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Why there was no answer, in a few words."""
+    if isinstance(error, TimeoutError):
+        return _LATE
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return "its certificate is not trusted, or it does not speak TLS"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0
+        return (os.strerror(number) if number > 0 else error.os_error.strerror or "no connection").lower()
+    return f"no answer that is HTTP ({type(error).__name__})"
 
 
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -181,7 +245,7 @@ async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 async def _try_socket(session: aiohttp.ClientSession, url: URL, headers: dict[str, str], probe: Probe) -> Outcome:
     try:
-        async with session.ws_connect(url, headers=headers):
+        async with session.ws_connect(url, headers=headers, timeout=_GOODBYE):
             return _judged(probe, 101, "", {})
     except aiohttp.WSServerHandshakeError as error:
         return _judged(probe, error.status, "", {})

@@ -16,6 +16,9 @@ _COLORS = {"ok": "green", "open": "bold red", "broken": "yellow"}
 def diagnose(
     url: Annotated[str, typer.Argument(help="Address of a ComfyUI server or gateway.")],
     token: Annotated[str | None, typer.Option(help="A token that is right, else COMFYOPS_TOKEN.")] = None,
+    stale_token: Annotated[
+        str | None, typer.Option("--stale-token", help="A token that was right once, and must not be any more.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 15.0,
     as_json: Json = False,
 ) -> Result:
@@ -24,7 +27,7 @@ def diagnose(
 
     chosen = settings(token=token)
     secret = chosen.token.get_secret_value() if chosen.token else None
-    outcomes = wait_for(run(url, secret, timeout=timeout))
+    outcomes = wait_for(run(url, secret, stale=stale_token, timeout=timeout))
     bad = [item for item in outcomes if item.state != "ok"]
     table = Table("probe", "answer", "verdict", "", box=None, pad_edge=False)
     for item in outcomes:
