@@ -87,7 +87,7 @@ def _look(item: Wanted, storage: Storage, stamps: Stamps, *, deep: bool) -> Find
         if path is None:
             return _absent(item, storage)
         stat = path.stat()
-    except UnsafeNameError as error:
+    except (UnsafeNameError, StorageError) as error:
         return Finding(entry, item.required, State.UNREADABLE, "", why=error.message)
     except OSError:
         return Finding(entry, item.required, State.UNREADABLE, str(storage.root / entry.folder / entry.file))

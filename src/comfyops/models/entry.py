@@ -31,6 +31,7 @@ SAFE = "%/:=&?~#+!$,;'@()*[]|"
 """Signs of an address that are sent as they are; all else than letters and digits is escaped."""
 
 _CIVITAI_PAGE = re.compile(r"/models/\d+(/[^/]*)?")
+_MOST_LETTERS = 500  # of a file's name with the folders before it: more than any system takes
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -205,7 +206,7 @@ def _folder(name: str, where: str) -> str:
 
 def _file(name: str, where: str) -> str:
     parts = name.split("/")
-    if not all(parts):
+    if not all(parts) or len(name) > _MOST_LETTERS:
         raise UnsafeNameError(f"{where}: {name[:120]!r} is no name of a file below a models folder.", name=name)
     for part in parts:
         safe_name(part)

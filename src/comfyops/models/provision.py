@@ -99,7 +99,7 @@ class Provision:
         """
         chosen = plan.wanted(findings, force=force)
         targets: dict[str, str] = {}
-        blocked: list[Blocked] = []
+        blocked = [_unreadable(item) for item in findings if item.bad and item.state is State.UNREADABLE]
         for item in chosen:
             try:
                 targets[item.entry.id] = str(self.storage.target(item.entry))
@@ -278,6 +278,12 @@ def _sourced(item: Finding) -> None:
     if not item.entry.urls and item.state is not State.MISPLACED:
         words = f"No address is known for {item.entry.id}."
         raise DownloadError(words, hint="Put the file there yourself, or give its address with `comfyops models add`.")
+
+
+def _unreadable(item: Finding) -> Blocked:
+    words = f"What is in the place of {item.entry.id} cannot be read{': ' + item.why if item.why else '.'}"
+    hint = "See its permissions and where its links lead, or move it away."
+    return Blocked(item.entry, item.required, StorageError.code, words, hint)
 
 
 def _blocked(item: Finding, error: Exception | None) -> Blocked:

@@ -7,9 +7,11 @@ MODELS/.comfyops/models.lock.json    what sources said of models (the format of 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from comfyops.errors import StorageError
 from comfyops.models.entry import ModelEntry
 from comfyops.models.folders import SUBFOLDERS, Folders
 from comfyops.models.places import Place, local_path
@@ -46,15 +48,29 @@ class Storage:
         return safe_path(first if not first.is_relative_to(self.root) else own, entry.file)
 
     def locate(self, entry: ModelEntry) -> Path | None:
-        """The model where nodes find it, None where they find none."""
-        return next((path / entry.file for path in self.paths(entry.folder) if (path / entry.file).is_file()), None)
+        """The model where nodes find it, None where they find none.
+
+        Raises StorageError where it is in no folder that can be looked into, and not all can.
+        """
+        problem: OSError | None = None
+        for path in self.paths(entry.folder):
+            try:
+                if (path / entry.file).is_file():
+                    return path / entry.file
+            except OSError as error:  # a share that is away, a name that is too long
+                problem = problem or error
+        if problem is not None:
+            why = (problem.strerror or type(problem).__name__).lower()
+            raise StorageError(f"{entry.id} cannot be looked for: {why}.", path=str(problem.filename or ""))
+        return None
 
     def elsewhere(self, entry: ModelEntry) -> Path | None:
         """A file of the model's name in another folder, where the nodes that load it do not look."""
         for folder, paths in self.folders.paths.items():
             for path in paths if folder != entry.folder else ():
-                if (path / entry.file).is_file():
-                    return path / entry.file
+                with suppress(OSError):
+                    if (path / entry.file).is_file():
+                        return path / entry.file
         return None
 
     def paths(self, folder: str) -> tuple[Path, ...]:

@@ -119,8 +119,13 @@ def safe_path(folder: Path, *parts: str) -> Path:
                 path = path / _checked(name, part)
     if path == folder:
         raise UnsafeNameError("A file without a name cannot be written.")
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise UnsafeNameError(f"{'/'.join(parts)!r} would be written outside of {folder} through a link.")
+    shown = "/".join(parts)[:120]
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # the latter for links that lead in a circle
+        raise UnsafeNameError(f"{shown!r} leads nowhere in {folder}: it is too long, or a link to itself.") from error
+    if not inside:
+        raise UnsafeNameError(f"{shown!r} would be written outside of {folder} through a link.")
     return path
 
 

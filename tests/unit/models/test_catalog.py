@@ -167,6 +167,7 @@ def test_a_list_that_makes_no_sense_is_refused_in_words(data: object, words: str
     [
         *("../a.safetensors", "/a.safetensors", "a//b.safetensors", "C:x.safetensors", "a/..", ""),
         *("con .safetensors", "COM¹.safetensors", "sub/CONOUT$.safetensors", "a\ud800.safetensors"),
+        "x/" * 300 + "a.safetensors",
         *("a\u202esrotsnetefas.exe.safetensors", "a\x9b2J.safetensors"),
     ],
 )

@@ -191,6 +191,24 @@ def test_a_lock_is_written_sorted_and_read_back(tmp_path: Path) -> None:
         locks.load(tmp_path / "x.json")
 
 
+def test_a_model_that_cannot_be_read_blocks_the_plan(tmp_path: Path) -> None:
+    place = tmp_path / "loras" / "a.safetensors"
+    place.parent.mkdir()
+    for target in ("a.safetensors", str(tmp_path / "outside.safetensors")):  # a circle, and one that leads out
+        place.unlink(missing_ok=True)
+        place.symlink_to(target)
+        with ModelHub({"org/repo/a.safetensors": DATA}) as hub:
+            worker = provision(tmp_path, hub)
+            (found,) = worker.check(wanted(entry(data=DATA)))
+            assert found.state is State.UNREADABLE and found.why
+            made = worker.plan([found])
+            assert [(item.required, item.code) for item in made.blocked] == [(True, "storage")], made
+            assert not made.fetch and not made.optional
+            (optional,) = worker.check(wanted(entry(data=DATA), required=False))
+            assert [item.required for item in worker.plan([optional]).blocked] == [False]
+    assert not (tmp_path / "outside.safetensors").exists()
+
+
 def test_a_name_that_leads_out_through_a_link_is_refused(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
