@@ -161,6 +161,16 @@ def faces(bench: Bench, class_type: str = "FaceDetailer") -> str:
     return "faces.json"
 
 
+def test_a_picture_that_a_server_lacks_does_not_hold_the_smoke_run_up(bench: Bench, server: Server) -> None:
+    build = GraphBuilder()
+    build.add("SaveImage", images=build.add("LoadImage", image="nobody has this.png")[0], filename_prefix="a")
+    write(bench.folder / "picture.json", build.build())
+    done = bench("workflow", "prepare", "picture.json", "--server", server.url, "--yes", "--json")
+    (problem,), (smoke,) = done.data["problems"], done.data["smoke"]
+    assert (problem["code"], problem["severity"], problem["input"]) == ("picture_missing", "warning", "image")
+    assert smoke["ok"] and smoke["stand_ins"] == ["nobody has this.png"]
+
+
 def test_a_missing_node_is_named_with_what_brings_it(bench: Bench) -> None:
     bench.variables = {"COMFYOPS_OFFLINE": "1"}
     done = bench.prepare("--dry-run", workflow=faces(bench))

@@ -21,7 +21,8 @@ from comfyops.models.transfer.space import still_needed
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
-from comfyops.workflows.readiness import DeviceFacts, MissingNode, ModelNeed, VramFit, readiness
+from comfyops.workflows.readiness import DeviceFacts, MissingNode, ModelNeed, Readiness, VramFit, readiness
+from comfyops.workflows.smallest import lacks_picture
 from comfyops.workflows.stated import Stated
 
 _MARGIN = 0.01
@@ -134,7 +135,7 @@ def inspect(subject: Subject, ground: Ground, catalog: Catalog, provision: Provi
         subject,
         missing,
         assumed,
-        tuple(dict.fromkeys(problem for report in found for problem in report.problems)),
+        tuple(dict.fromkeys(_problems(subject.graphs.values(), found, ground.types))),
         findings,
         refused,
         plan,
@@ -179,6 +180,19 @@ def disk_fits(plan: Plan) -> Iterator[DiskFit]:
         needed[folder.stat().st_dev] = first, size + still_needed(Path(item.target), item.entry.size)
     for folder, size in needed.values():
         yield DiskFit(str(folder), size, shutil.disk_usage(folder).free)
+
+
+def _problems(graphs: Iterable[Graph], found: Sequence[Readiness], types: NodeTypes) -> Iterator[Problem]:
+    """What is wrong; pictures that the server lacks are a warning, since the smoke run puts others in their place."""
+    for graph, report in zip(graphs, found, strict=True):
+        for problem in report.problems:
+            node = graph.nodes.get(problem.node)
+            value = (node.inputs or {}).get(problem.input) if node is not None else None
+            if node is None or not lacks_picture(types, node.class_type or "", problem.input, value):
+                yield problem
+                continue
+            words = f"Node {problem.node} ({node.class_type}) loads {value}, which the server does not have."
+            yield replace(problem, code="picture_missing", severity=Severity.WARNING, message=words)
 
 
 def _wanted(needs: Iterable[ModelNeed], catalog: Catalog) -> tuple[list[tuple[ModelNeed, Wanted]], tuple[Blocked, ...]]:

@@ -16,7 +16,7 @@ from comfyops.errors import ComfyOpsError, WaitTimeoutError
 from comfyops.execution.run import OnEvent, cancel_quietly, run
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
-from comfyops.workflows.smallest import Change, smallest
+from comfyops.workflows.smallest import Change, lacks_picture, smallest
 
 _PICTURE = "comfyops-smoke.png"
 _SIDE = 256  # pixels
@@ -91,7 +91,7 @@ async def _with_pictures(graph: Graph, types: NodeTypes, backend: Backend) -> tu
         (node.id, name, value)
         for node in graph
         for name, value in (node.inputs or {}).items()
-        if isinstance(value, str) and _is_missing(types, node.class_type or "", name, value)
+        if isinstance(value, str) and lacks_picture(types, node.class_type or "", name, value)
     ]
     if missing:
         uploaded = await backend.upload_image(_PICTURE, _grey(), overwrite=True)
@@ -99,15 +99,6 @@ async def _with_pictures(graph: Graph, types: NodeTypes, backend: Backend) -> tu
             graph = graph.with_input(node_id, name, uploaded)
         await backend.node_types(refresh=True)  # the picture is among its choices now
     return graph, tuple(dict.fromkeys(value for _, _, value in missing))
-
-
-def _is_missing(types: NodeTypes, class_type: str, name: str, value: str) -> bool:
-    """Whether an input names a picture that the server does not have."""
-    node_type = types.get(class_type)
-    item = node_type.input(name) if node_type is not None else None
-    if item is None or not item.options.get("image_upload") or item.choices is None:
-        return False
-    return types.files_known and value not in item.choices
 
 
 def _grey() -> bytes:

@@ -58,6 +58,15 @@ def smallest(graph: Graph, types: NodeTypes) -> Smallest:
     return Smallest(_apart(small, types), tuple(changes.values()))
 
 
+def lacks_picture(types: NodeTypes, class_type: str, name: str, value: object) -> bool:
+    """Whether an input names a picture that the server does not have; in a smoke run a grey one stands for it."""
+    node_type = types.get(class_type)
+    item = node_type.input(name) if node_type is not None else None
+    if item is None or not item.options.get("image_upload") or item.choices is None:
+        return False
+    return types.files_known and isinstance(value, str) and value not in item.choices
+
+
 def _wishes(node: Node, graph: Graph, types: NodeTypes) -> Iterator[tuple[str, int | float]]:
     """(input, value to have at most) of a node."""
     node_type = types.get(node.class_type or "")
