@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
 
 
 class OutputKind(StrEnum):
@@ -121,11 +124,12 @@ class NodeText:
 
 @dataclass(frozen=True, slots=True)
 class NodeFinished:
-    """A node with visible outputs finished."""
+    """A node with visible outputs finished. `shown` is all that it shows, as the server says it, by key."""
 
     run_id: str
     node: str
     outputs: tuple[Output, ...]
+    shown: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
 
 class Outcome(StrEnum):

@@ -146,8 +146,11 @@ def _progress(data: Mapping[str, Any]) -> Message | None:
 
 def _executed(data: Mapping[str, Any]) -> Message | None:
     run_id = _run_id(data)
-    node = str(data.get("node"))
-    return NodeFinished(run_id, node, tuple(outputs_of_node(node, data.get("output")))) if run_id else None
+    if not run_id:
+        return None
+    node, shown = str(data.get("node")), data.get("output")
+    shown = shown if isinstance(shown, Mapping) else {}
+    return NodeFinished(run_id, node, tuple(outputs_of_node(node, shown)), shown)
 
 
 def _started(data: Mapping[str, Any]) -> Message | None:

@@ -182,7 +182,8 @@ class JobEvent:
     """What happened to a job. `seq` counts the job's durable events from 1; 0 = passing, not kept (fine progress).
 
     Types: "state" (data: state, attempt, backend, error), "started", "cached" (nodes), "node" (node), "progress" (node,
-    value, maximum), "text" (node, text), "outputs" (node, count), "note" (text), "preview" (node, mime_type; `blob`).
+    value, maximum), "text" (node, text), "outputs" (node, count, shown = what the server says that it shows, by key),
+    "note" (text), "preview" (node, mime_type; `blob`).
     """
 
     job: str

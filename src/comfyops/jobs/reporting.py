@@ -29,6 +29,7 @@ from comfyops.jobs.rows import dump
 from comfyops.jobs.store import Tx
 
 _EVERY = 1.0  # seconds between two writes of a job's progress
+_MOST_SHOWN = 64 * 1024  # characters of JSON
 _LINGER = 0.03  # seconds for what else happens in that moment, to be written together
 
 _j = schema.jobs.c
@@ -58,7 +59,7 @@ class Reporter:
             self._done.update(event.nodes)
             self._last("cached", {"nodes": list(event.nodes)})
         elif isinstance(event, NodeFinished):
-            self._last("outputs", {"node": event.node, "count": len(event.outputs)})
+            self._last("outputs", {"node": event.node, "count": len(event.outputs), **_shown(event)})
         elif isinstance(event, NodeText):
             self._last("text", {"node": event.node, "text": event.text[:4000]})
         elif isinstance(event, Preview):
@@ -130,6 +131,12 @@ class Reporter:
             await self._queue.store.write(lambda tx: _put(tx, self._job, events, progress))
         except (QueueError, StorageError):
             self._tell(events)
+
+
+def _shown(event: NodeFinished) -> dict[str, Any]:
+    """What a node shows, where that is of reasonable size."""
+    shown = dict(event.shown)
+    return {"shown": shown} if len(dump(shown)) <= _MOST_SHOWN else {}
 
 
 def _put(tx: Tx, job: Job, events: Sequence[JobEvent], progress: Progress | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from comfyops.jobs import schema
 from comfyops.jobs.job import Attempt, Job, JobError, JobEvent, JobOutput, JobState, Progress
 
 _j = schema.jobs.c
+_LONE = re.compile("[\ud800-\udfff]")  # halves of characters, which are no text in UTF-8
 
 COLUMNS = [column for column in _j if column.name not in ("schedule", "blockers", "avoid", "failures", "last_seq")]
 _LISTED = select(*COLUMNS, schema.needs.c.model_set).join(schema.needs, schema.needs.c.key == _j.needs_key)
@@ -81,5 +83,8 @@ def attempt(row: Row[Any]) -> Attempt:
 
 
 def dump(value: Any) -> str:
-    """JSON text, the shortest way."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """JSON text that every database takes, the shortest way."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if text.isascii() or not _LONE.search(text):
+        return text
+    return json.dumps(value, separators=(",", ":"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -16,11 +18,11 @@ _e = schema.events.c
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the last run of a job told: when it began (seconds since the epoch, None = it never did), the nodes that
-    its server had the results of already, and those that showed something."""
+    its server had the results of already, and what others showed, as the server said it, by node and key."""
 
     began: float | None = None
     cached: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
+    shown: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def read(connection: Connection, jobs: Sequence[str]) -> dict[str, Told]:
@@ -35,5 +37,5 @@ def read(connection: Connection, jobs: Sequence[str]) -> dict[str, Told]:
         elif row.type == "cached":
             found[row.job] = Told(before.began, tuple(data["nodes"]), before.shown)
         else:
-            found[row.job] = Told(before.began, before.cached, (*before.shown, data["node"]))
+            found[row.job] = Told(before.began, before.cached, {**before.shown, data["node"]: data.get("shown", {})})
     return found

@@ -68,9 +68,15 @@ async def test_answers_have_the_shapes_of_a_real_server(home: DurableHouse) -> N
     assert entry["meta"] == direct["meta"]
 
 
-async def _direct(home: DurableHouse) -> dict[str, Any]:
+async def test_nodes_show_what_they_show_on_a_real_server(home: DurableHouse) -> None:
+    ann, words = home.token("ann"), graphs.words("a few words")
+    entry = await finished(home, ann, await submit(home, ann, words))
+    assert entry["outputs"] == (await _direct(home, words))["outputs"] != {}
+
+
+async def _direct(home: DurableHouse, graph: Graph | None = None) -> dict[str, Any]:
     """The entry that the server itself has of such a job."""
-    body = {"prompt": api_format.dump(graphs.picture()), "client_id": "direct"}
+    body = {"prompt": api_format.dump(graph or graphs.picture()), "client_id": "direct"}
     async with home.session.post(f"{home.backend}/prompt", json=body) as answer:
         job = (await answer.json())["prompt_id"]
     async with asyncio.timeout(20):

@@ -5,10 +5,10 @@ Source: GET /queue, /history and /api/jobs of ComfyUI 0.33.0. Times are millisec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from comfyops.jobs import output_names
+from comfyops.gateway.durable.shown import as_kept, file_item
 from comfyops.jobs.job import Job, JobOutput, JobState
 from comfyops.jobs.told import Told
 from comfyops.simulator.jobs import finished_job, queued_job
@@ -49,21 +49,25 @@ def _output_nodes(graph: Mapping[str, Any], types: NodeTypes | None) -> tuple[st
     )
 
 
-def file_item(output: JobOutput) -> dict[str, Any]:
-    """A file as clients are told of it, to be asked for at /view."""
-    subfolder = output_names.shown(output.job, output.subfolder)
-    return {"filename": output.filename, "subfolder": subfolder, "type": output.folder_type}
-
-
-def shown_by_node(outputs: Iterable[JobOutput]) -> dict[str, dict[str, list[Any]]]:
-    """What each node shows: lists of files and of texts."""
-    found: dict[str, dict[str, list[Any]]] = {}
+def shown_by_node(outputs: Sequence[JobOutput], told: Told = NOTHING_TOLD) -> dict[str, dict[str, Any]]:
+    """What each node shows: as its server said it, with files where they are kept; else lists of files and of texts."""
+    kept: dict[str, list[JobOutput]] = {}
     for output in outputs:
-        node = found.setdefault(output.node, {})
+        kept.setdefault(output.node, []).append(output)
+    found = {node: as_kept(node, shown, kept.get(node, ())) for node, shown in told.shown.items()}
+    return {
+        **{node: shown for node, shown in found.items() if shown},
+        **{node: _listed(items) for node, items in kept.items() if not found.get(node)},
+    }
+
+
+def _listed(outputs: Iterable[JobOutput]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for output in outputs:
         key = _KEYS.get(output.kind, "files")
-        node.setdefault(key, []).append(file_item(output) if output.filename else output.text)
+        found.setdefault(key, []).append(file_item(output) if output.filename else output.text)
         if output.kind == "video":
-            node["animated"] = [True]
+            found["animated"] = [True]
     return found
 
 
@@ -71,7 +75,7 @@ def history_entry(
     job: Job, outputs: tuple[JobOutput, ...], told: Told = NOTHING_TOLD, types: NodeTypes | None = None
 ) -> dict[str, Any]:
     """A job that is over, as GET /history has it."""
-    nodes = shown_by_node(outputs)
+    nodes = shown_by_node(outputs, told)
     own = {"parent_node": None}
     return {
         "prompt": _item(job, types, nodes).entry(),

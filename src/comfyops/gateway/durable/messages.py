@@ -106,7 +106,7 @@ def _words(node: str, words: str) -> bytes:
 
 def ending(job: Job, outputs: tuple[JobOutput, ...], told: Told = entries.NOTHING_TOLD) -> Iterator[str]:
     """The last messages of a job that is over."""
-    shown = entries.shown_by_node(outputs)
+    shown = entries.shown_by_node(outputs, told)
     for node, output in shown.items():
         yield text("executed", {"node": node, "display_node": node, "output": output, "prompt_id": job.id})
     yield text(*entries.ending(job, (*told.cached, *told.shown)))
