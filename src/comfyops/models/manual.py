@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from comfyops.models import formats
 from comfyops.models.entry import ModelEntry
 from comfyops.models.sources import huggingface
 from comfyops.models.storage import Storage
@@ -36,7 +37,8 @@ def steps(entries: Sequence[ModelEntry], storage: Storage) -> tuple[Step, ...]:
 def arrivals(steps: Sequence[Step], timeout: float | None = None, every: float = LOOK_EVERY) -> Iterator[Step]:
     """Each step whose file has come and grows no longer, as it is seen; ends when all are there, or after `timeout` s.
 
-    A file is taken for whole when its size is the promised one, or, where none is, the same at two looks.
+    A file is taken for whole when its size is the promised one, or, where none is, the same at two looks and no less
+    than its own header tells.
     """
     waiting = {step.path: step for step in steps}
     before: dict[str, int] = {}
@@ -45,7 +47,8 @@ def arrivals(steps: Sequence[Step], timeout: float | None = None, every: float =
         for path, step in list(waiting.items()):
             size = _size(Path(path))
             expected = step.entry.size
-            if size and (size == expected or (expected is None and before.get(path) == size)):
+            is_still = expected is None and before.get(path) == size
+            if size and (size == expected or (is_still and size >= (formats.least_size(Path(path)) or 0))):
                 del waiting[path]
                 yield step
             elif size:

@@ -143,6 +143,14 @@ def test_files_fetched_by_hand_are_seen_when_they_are_whole(tmp_path: Path) -> N
     )
 
 
+def test_a_file_that_grows_no_longer_and_is_not_whole_is_waited_for(tmp_path: Path) -> None:
+    steps = manual.steps([entry("open.safetensors")], storage.of_folder(tmp_path))
+    put(tmp_path, entry("open.safetensors"), DATA[:-1])
+    assert list(manual.arrivals(steps, timeout=0.1, every=0.01)) == []
+    put(tmp_path, entry("open.safetensors"), DATA)
+    assert [step.entry.id for step in manual.arrivals(steps, timeout=20, every=0.01)] == ["loras/open.safetensors"]
+
+
 def test_only_old_leftovers_are_removed_and_no_model(tmp_path: Path) -> None:
     model = put(tmp_path, MODEL, DATA)
     part = put(tmp_path, entry(".a.safetensors.0123abcd.part"), b"1234")
