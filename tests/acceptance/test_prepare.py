@@ -237,7 +237,7 @@ def test_what_it_fetches_is_seen_from_elsewhere_and_gone_on_with_after_a_stop(be
 def test_wrong_bytes_are_not_placed_and_nothing_is_tried(bench: Bench, server: Server) -> None:
     bench.catalog(size=len(DATA), sha256="0" * 64)
     done = bench.prepare("--yes", "--server", server.url, "--lock", "comfyops.lock")
-    assert done.code == 1 and "sources gave" in done.out and "it could not run" in done.err
+    assert done.code == 1 and "upstream_changed" in done.out and "it could not run" in done.err
     assert not bench.placed.exists() and not (bench.folder / "comfyops.lock").exists()
 
 

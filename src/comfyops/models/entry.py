@@ -200,7 +200,7 @@ def _place(url: str) -> str:
 def _folder(name: str, where: str) -> str:
     if not _FOLDER.fullmatch(name):
         raise UnsafeNameError(f"{where}: {name[:80]!r} is no name of a models folder.", name=name)
-    safe_name(name)
+    _safe(name, where)
     return canonical(name.lower() if name.lower() in KNOWN else name)
 
 
@@ -209,10 +209,17 @@ def _file(name: str, where: str) -> str:
     if not all(parts) or len(name) > _MOST_LETTERS:
         raise UnsafeNameError(f"{where}: {name[:120]!r} is no name of a file below a models folder.", name=name)
     for part in parts:
-        safe_name(part)
+        _safe(part, where)
     if PurePosixPath(name).suffix.lower() not in ENDINGS:
         raise CatalogError(f"{where}: {name[:120]!r} has no ending of a model file, such as .safetensors.")
     return name
+
+
+def _safe(name: str, where: str) -> None:
+    try:
+        safe_name(name)
+    except UnsafeNameError as error:
+        raise UnsafeNameError(f"{where}: {error.message[0].lower()}{error.message[1:]}", name=name) from error
 
 
 def _text(data: Mapping[str, Any], field: str, where: str) -> str:

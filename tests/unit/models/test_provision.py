@@ -101,6 +101,16 @@ def test_a_second_source_is_taken_where_the_first_has_changed(tmp_path: Path) ->
     assert outcome.ok and (tmp_path / "loras/a.safetensors").read_bytes() == DATA
 
 
+@pytest.mark.parametrize("names", [("a", "gone"), ("gone", "a")])
+def test_a_changed_upstream_is_said_though_another_source_is_gone(tmp_path: Path, names: tuple[str, str]) -> None:
+    with ModelHub({"org/repo/a.safetensors": OTHER}) as hub:
+        urls = tuple(f"{HF}/org/repo/resolve/main/{name}.safetensors" for name in names)
+        worker = provision(tmp_path, hub)
+        made = worker.plan(worker.check(wanted(entry(data=DATA, urls=urls))))
+        (outcome,) = worker.fetch(made.fetch)
+        assert outcome.code == "upstream_changed", outcome
+
+
 def test_a_gated_model_says_page_and_variable(tmp_path: Path) -> None:
     with ModelHub({"org/repo/a.safetensors": DATA}, Faults(gated="GatedRepo", token="secret")) as hub:
         work = provision(tmp_path, hub)

@@ -49,12 +49,14 @@ def gave_up(url: str, reason: str, *, again: bool = False) -> DownloadError:
 
 
 def summary(name: str, problems: list[tuple[str, ModelError]]) -> ModelError:
-    """One error for all sources: their own where they agree."""
+    """One error for all sources: their own where they agree, else the first that a person can do something about."""
     if not problems:
         return DownloadError(f"There is no source for {name}.", hint="Give an address to fetch it from.")
     last = problems[-1][1]
     reasons = {where: str(error) for where, error in problems}
-    if len({type(error) for _, error in problems}) == 1:
-        last.facts.setdefault("reasons", reasons)
-        return last
+    alike = len({type(error) for _, error in problems}) == 1
+    told = last if alike else next((error for _, error in problems if not isinstance(error, DownloadError)), None)
+    if told is not None:
+        told.facts.setdefault("reasons", reasons)
+        return told
     return DownloadError(f"None of {len(reasons)} sources gave {name}; the last said: {last}", reasons=reasons)
