@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyops.models.transfer.journal import load
+from comfyops.models.transfer.journal import Journal, load
 from comfyops.testing.model_hub import Faults, ModelHub
 from tests.chaos.plans import WHOLE, Plan, content, end, start
 
@@ -85,8 +85,29 @@ def test_what_came_before_a_silence_is_in_the_journal_while_the_silence_lasts(tm
 
 def _recorded(plan: Plan) -> int:
     """Bytes of the journals of a plan."""
-    journals = (load(path) for path in (plan.folder / "models").glob(".*.part.json"))
-    return sum(end - start for kept in journals if kept is not None for start, end in kept.written)
+    return sum(end - start for kept in _journals(plan) for start, end in kept.written)
+
+
+def _journals(plan: Plan) -> list[Journal]:
+    paths = (plan.folder / "models").glob(".*.part.json")
+    return [kept for kept in map(load, paths) if kept is not None]
+
+
+def test_a_power_cut_loses_what_the_disk_had_not_got(plan: Plan) -> None:
+    """After a restart of the machine only what was on its disk counts; that is written down all the time."""
+    description = plan.write(connections=CONNECTIONS)
+    process = start(description)
+    while not any(kept.synced for kept in _journals(plan)):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    for path in (plan.folder / "models").glob(".*.part.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "the one before"}))
+    safe = sum(end - start for kept in _journals(plan) for start, end in kept.synced)
+    placed = sum(len(data) for name, data in plan.files.items() if plan.target(name).exists())
+    results = end(start(description))
+    assert plan.is_complete() and sum(int(str(item["reused"])) for item in results) - placed == safe > 0
 
 
 def test_two_processes_share_one_download(plan: Plan) -> None:

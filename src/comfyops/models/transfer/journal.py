@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,10 +46,17 @@ def load(path: Path) -> Journal | None:
         if data.pop("schema") != _SCHEMA:
             return None
         for name in ("written", "synced"):
-            data[name] = tuple((int(start), int(end)) for start, end in data[name])
-        return Journal(**data)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            data[name] = tuple((start, end) for start, end in data[name])
+        found = Journal(**data)
+        return found if _makes_sense(found) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _makes_sense(journal: Journal) -> bool:
+    texts = (journal.identity, journal.source, journal.boot, journal.etag or "")
+    ends = [end for pair in (*journal.written, *journal.synced) for end in pair]
+    return all(type(text) is str for text in texts) and all(type(n) is int and n >= 0 for n in (journal.size, *ends))
 
 
 def save(path: Path, journal: Journal, *, durable: bool = False) -> bool:
@@ -65,7 +73,8 @@ def save(path: Path, journal: Journal, *, durable: bool = False) -> bool:
                 os.fsync(file.fileno())
         fresh.replace(path)
     except OSError:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -28,10 +29,47 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["j"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": "other/1"}', '{"schema": "comfyops-partial/1"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 200_000, "[]", "null", '{"schema": "other/1"}', '{"schema": "comfyops-partial/1"}']
+)
 def test_a_damaged_journal_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "j").write_text(text)
     assert journal.load(tmp_path / "j") is None and journal.load(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"written": [[-5, 100]]},
+        {"written": [[0.0, 1e300]]},
+        {"synced": [[0, float("inf")]]},
+        {"written": [[0, 1, 2]]},
+        {"etag": 5},
+        {"size": "1000"},
+        {"boot": None},
+        {"schema": "comfyops-partial/2"},
+        {"more": 1},
+    ],
+)
+def test_a_journal_of_another_kind_is_none(tmp_path: Path, wrong: dict[str, object]) -> None:
+    journal.save(tmp_path / "j", STATE)
+    (tmp_path / "j").write_text(json.dumps({**json.loads((tmp_path / "j").read_text()), **wrong}))
+    assert journal.load(tmp_path / "j") is None
+
+
+def test_a_journal_that_cannot_be_written_is_said_by_a_word_not_an_error(tmp_path: Path) -> None:
+    (tmp_path / "j.new").mkdir()
+    assert not journal.save(tmp_path / "j", STATE)
+
+
+def test_a_partial_file_that_is_a_link_is_made_anew(tmp_path: Path) -> None:
+    where, elsewhere = places(tmp_path / "a.bin", SHA), tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"somebody's own")
+    where.part.symlink_to(elsewhere)
+    partial, _ = Partial.open(where, SHA, 1000, "https://a", None)
+    partial.write(0, memoryview(b"x" * 50))
+    partial.close()
+    assert elsewhere.read_bytes() == b"somebody's own" and not where.part.is_symlink()
 
 
 def test_after_a_restart_of_the_machine_only_what_was_synced_counts() -> None:
