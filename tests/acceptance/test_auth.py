@@ -70,6 +70,22 @@ def test_the_first_administrator_is_made_once(run: Run) -> None:
     run("auth", "init", "other", "--password-stdin", stdin=PASSWORD).failed_with("account", "administrator already")
 
 
+def test_who_is_left_without_an_administrator_is_told(run: Run) -> None:
+    run("auth", "init", "boss", "--password-stdin", stdin=PASSWORD)
+    run("auth", "user", "create", "other", "--role", "administrator", "--password-stdin", stdin=PASSWORD)
+    assert "no administrator" not in run("auth", "user", "disable", "other").err
+    assert "no administrator" in run("auth", "user", "role", "boss", "viewer").err
+    assert run("auth", "init", "third", "--password-stdin", stdin=PASSWORD).code == 0
+
+
+def test_a_password_from_stdin_is_utf8(run: Run) -> None:
+    """Whatever the terminal's language: a browser sends UTF-8 too; a byte order mark is no part of it."""
+    words = ("auth", "user", "create", "ann", "--role", "viewer", "--password-stdin")
+    run(*words, stdin="caf\xe9 and some more".encode("latin-1")).failed_with("usage", "UTF-8", exit_code=2)
+    assert run(*words, stdin=b"\xef\xbb\xbf" + PASSWORD).code == 0
+    run("auth", "role", "set", "viewer").failed_with("usage", "--remove", exit_code=2)
+
+
 def test_users_and_roles_are_made_and_changed(run: Run) -> None:
     role = run("auth", "role", "set", "batch", "jobs:read", "jobs:write", "self", "--json").data
     assert role["scopes"] == ["jobs:read", "jobs:write", "self"]

@@ -19,6 +19,7 @@ from comfyops.config import AuthSettings
 _REMEMBERED = 10_000  # sessions
 _TOUCH_EVERY = 60.0  # seconds between two notes in the store that a session is in use
 _LONGEST_TEXT = 256
+_SKEW = 60.0  # seconds by which a clock may be set back without ending sessions
 
 
 @dataclass(slots=True)
@@ -84,7 +85,8 @@ class SessionCheck:
                 yield found.session.id
 
     def _ended(self, found: _Open, now: float) -> bool:
-        return now >= found.session.expires_at or now - found.seen_at >= self._idle
+        """Whether its time is over, or cannot be told: it was used at a time that is yet to come."""
+        return now >= found.session.expires_at or not -_SKEW < now - found.seen_at < self._idle
 
     async def _read(self, key: bytes, cookie: str) -> _Open | None:
         """Read a session anew: it may have been ended, or used in another process."""

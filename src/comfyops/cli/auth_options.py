@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of auth.db and audit.db, else COMFYOPS_HOME.")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin, one line.")]
 
-_MOST = 8192  # characters of a line with a password
+_MOST = 8192  # bytes of a line with a password
 
 
 @contextmanager
@@ -64,15 +64,23 @@ def records(home: Path | None) -> Iterator[tuple[Settings, AuditStore]]:
 def password_from(stdin: bool) -> str:
     """A password: a line of stdin, else typed twice without being shown. Raises UsageError."""
     if stdin:
-        given = sys.stdin.readline(_MOST).rstrip("\r\n")
-        if not given:
-            raise UsageError("There is no password on stdin.", hint="Pipe it in: --password-stdin < FILE.")
-        return given
+        return _line_of_stdin()
     if not sys.stdin.isatty():
         raise UsageError("The password has to come from somewhere.", hint="Pipe it in with --password-stdin.")
     given = getpass.getpass("Password: ")
     if given != getpass.getpass("Again: "):
         raise UsageError("The two passwords are not the same.", hint="Run the command again.")
+    return given
+
+
+def _line_of_stdin() -> str:
+    """The first line, as bytes: what the terminal's language is does not matter, a browser sends UTF-8 too."""
+    try:
+        given = sys.stdin.buffer.readline(_MOST).decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError("The password on stdin is not text in UTF-8.") from None
+    if not given:
+        raise UsageError("There is no password on stdin.", hint="Pipe it in: --password-stdin < FILE.")
     return given
 
 
@@ -82,6 +90,12 @@ def when(seconds: float | None) -> str:
         return "never" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     except (TypeError, ValueError, OverflowError, OSError):  # a file that somebody has changed
         return "?"
+
+
+def no_administrator(store: Store) -> list[str]:
+    """A note where nobody is left who may see to accounts."""
+    left = any(user.role == "administrator" and not user.disabled for user in store.users.all())
+    return [] if left else ["[yellow]there is no administrator now[/]: `comfyops auth init NAME` makes one"]
 
 
 def person() -> str:

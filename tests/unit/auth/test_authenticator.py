@@ -212,6 +212,26 @@ async def test_a_session_ends_when_it_is_idle_and_in_any_case(
     assert await gate.session(busy.value) is None
 
 
+@pytest.mark.parametrize(("back", "lasts"), [(30.0, True), (3600.0, False)])
+async def test_a_clock_that_is_set_back_makes_no_session_longer(
+    gate: Authenticator,
+    administration: Administration,
+    store: Store,
+    settings: AuthSettings,
+    clock: Clock,
+    back: float,
+    lasts: bool,
+) -> None:
+    """One that began while the clock was wrong ends, rather than to count until that time comes."""
+    administration.create_user("ann", "artist", PASSWORD)
+    signed_in = await gate.login("ann", PASSWORD, HERE)
+    clock.now -= back
+    elsewhere = Authenticator(store, settings)
+    for one in (gate, elsewhere):
+        assert (await one.session(signed_in.value) is not None) == lasts
+    elsewhere.close()
+
+
 async def test_a_session_that_is_used_in_one_process_is_not_idle_in_another(
     gate: Authenticator, administration: Administration, store: Store, settings: AuthSettings, clock: Clock
 ) -> None:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from comfyops.cli.auth_options import Home, access
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result
+from comfyops.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="What may be done, as sets of scopes.")
 
@@ -32,6 +33,8 @@ def set_(
     as_json: Json = False,
 ) -> Result:
     """Make a role, or give one other scopes, at once for everybody who has it. docs/auth.md lists the scopes."""
+    if remove == bool(scopes):
+        raise UsageError("Give the scopes that the role has from now on, or --remove.")
     with access(home) as (_, administration):
         if remove:
             administration.remove_role(name)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from comfyops.auth import views
-from comfyops.cli.auth_options import Home, PasswordStdin, access, password_from
+from comfyops.cli.auth_options import Home, PasswordStdin, access, no_administrator, password_from
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="People with a password.")
 
@@ -52,10 +49,11 @@ def disable(
     as_json: Json = False,
 ) -> Result:
     """Keep a user out: sessions and tokens of theirs stop within a second."""
-    with access(home) as (_, administration):
+    with access(home) as (store, administration):
         user = administration.disable_user(name, disabled=not enable)
+        notes = no_administrator(store)
     word = "disabled" if user.disabled else "let in again"
-    return Result("auth user disable", views.user(user), [f"{escape(user.name)} is {word}"])
+    return Result("auth user disable", views.user(user), [f"{escape(user.name)} is {word}"], notes)
 
 
 @app.command()
@@ -75,6 +73,7 @@ def role_(
     as_json: Json = False,
 ) -> Result:
     """Give a user another role; they have to sign in again."""
-    with access(home) as (_, administration):
+    with access(home) as (store, administration):
         user = administration.set_user_role(name, role)
-    return Result("auth user role", views.user(user), [f"{escape(user.name)} is {escape(user.role)}"])
+        notes = no_administrator(store)
+    return Result("auth user role", views.user(user), [f"{escape(user.name)} is {escape(user.role)}"], notes)
