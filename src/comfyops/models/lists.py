@@ -50,13 +50,19 @@ def read(file: Path, catalog: Catalog) -> Read:
     Raises MissingFileError, NotJsonError, CatalogError where it is none of the known formats.
     """
     data = read_bytes(file, _MOST_BYTES)
-    text = data.decode("utf-8", "replace")
+    text = _decoded(data)
     if file.suffix.lower() in (".yaml", ".yml", ".json"):
         value = json.loads(text) if _is_json(text) else yaml_text.loads(text, str(file))
         return _manifest(value, file, catalog)
     if not _URL.search(text):
         raise CatalogError(f"{file} holds no address of a model.", hint="Give a list of links, or a manifest.")
     return _collected(_links(text), str(file), catalog)
+
+
+def _decoded(data: bytes) -> str:
+    """The text of a file; editors and shells of Windows begin theirs with a mark, and PowerShell writes UTF-16."""
+    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if is_wide else "utf-8-sig", "replace")
 
 
 def _is_json(text: str) -> bool:
@@ -122,6 +128,8 @@ def _collected(items: Any, where: str, catalog: Catalog) -> Read:
 
 
 def _entry(item: dict[str, Any], where: str, catalog: Catalog) -> ModelEntry:
+    if not item.get("file"):
+        raise CatalogError("It does not name a model file; `comfyops models add URL --folder FOLDER` asks its source.")
     if not item.get("folder"):
         known = [entry for entry in catalog.models.values() if entry.file.rpartition("/")[2] == item.get("file")]
         if not known:

@@ -90,6 +90,16 @@ def test_a_list_of_links_is_read_with_the_folders_near_them(tmp_path: Path) -> N
         "https://civitai.com/api/download/models/5",
         "https://example.org/page.html",
     ]
+    assert all("models add URL" in item.why for item in found.unread)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_list_that_was_written_on_windows_is_read(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = f"{mark}vae\r\nhttps://huggingface.co/org/repo/resolve/main/v.safetensors\r\n"
+    (tmp_path / "models_links.txt").write_bytes(text.encode(encoding))
+    (model,) = lists.read(tmp_path / "models_links.txt", CATALOG).models
+    assert model.id == "vae/v.safetensors" and model.urls[0].endswith("/v.safetensors")
 
 
 def test_comfy_lock_and_comfy_pack_are_read(tmp_path: Path) -> None:
