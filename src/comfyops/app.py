@@ -166,10 +166,10 @@ def model_trust(settings: Settings) -> Trust:
         place = trust.place_of(mirror) if mirror else home
         mirrors.add(place)
         if token and (not mirror or place in own or place == home):
-            tokens[place] = token
+            tokens[place] = trust.checked_token(token, home)
     peers = {trust.place_of(address): address for address in model_peers(settings).addresses}
     if settings.peer_token is not None:
-        tokens |= dict.fromkeys(peers, settings.peer_token.get_secret_value())
+        tokens |= dict.fromkeys(peers, trust.checked_token(settings.peer_token.get_secret_value(), "peers"))
     plain |= {place for place, address in peers.items() if address.startswith("http:")}
     return trust.Trust(own | peers.keys() | mirrors - trust.HOSTS, plain, tokens, proxies=web_proxies(settings))
 

@@ -465,7 +465,7 @@ class UntrustedSourceError(ModelError):
     """An address that is not allowed: not https, not an allowed host, or a private network."""
 
     code = "untrusted_source"
-    hint = "Allow the host in the settings if you trust it."
+    hint = "If you trust its host, name it in COMFYOPS_MODEL_HOSTS."
 
 
 class UnsafeModelError(ModelError):

@@ -38,6 +38,7 @@ STORAGE = re.compile(
 
 Resolver = Callable[[str], Iterable[str]]
 
+_NO_LOGIN = "Write it without them; a token is given by HF_TOKEN or CIVITAI_API_TOKEN."
 _REMEMBERED = 60.0  # seconds that a host's addresses are believed
 
 
@@ -73,15 +74,15 @@ class Trust:
         host, place = _host(parts), _place(parts)
         own = host in self.own or place in self.own
         if parts.username or parts.password:
-            raise _refused(url, "it holds a user name or password")
+            raise _refused(url, "it holds a user name or password", hint=_NO_LOGIN)
         if parts.scheme != "https" and place not in self.plain:
-            raise _refused(url, "only https is trusted")
+            raise _refused(url, "only https is trusted", f"http://{place}")
         if own:
             return
         if parts.port not in (None, 443):
-            raise _refused(url, f"port {parts.port} is not that of its source")
+            raise _refused(url, f"port {parts.port} is not that of its source", place)
         if host not in HOSTS and not STORAGE.fullmatch(host):
-            raise _refused(url, f"{host} is not a known source of models", host=host)
+            raise _refused(url, f"{host} is not a known source of models", place, host=host)
         self._no_private(url, host)
 
     def also(self, url: str) -> Trust:
@@ -102,7 +103,7 @@ class Trust:
         found = tuple(self.resolve(host))
         for address in found:
             if not is_public(address):
-                raise _refused(url, f"{host} leads into a private network ({address})")
+                raise _refused(url, f"{host} leads into a private network ({address})", host)
         if found:  # a name that nobody knows yet may lead anywhere later
             self._seen[host] = time.monotonic()
 
@@ -124,6 +125,18 @@ def parse_hosts(text: str) -> tuple[frozenset[str], frozenset[str]]:
         if scheme == "http":
             plain.add(place)
     return frozenset(own), frozenset(plain)
+
+
+def checked_token(token: str, whose: str) -> str:
+    """A token as it is sent, without the blanks around it.
+
+    Raises UsageError for one that no header can hold.
+    """
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        words = f"The token for {whose} holds a blank, a line break or a character that no token has."
+        raise UsageError(words, hint="Set the variable, or the file that it names, anew.")
+    return token
 
 
 def place_of(url: str) -> str:
@@ -152,6 +165,11 @@ def _place(parts: SplitResult) -> str:
     return f"{host}:{port}" if port else host
 
 
-def _refused(url: str, why: str, **facts: str) -> UntrustedSourceError:
+def _refused(
+    url: str, why: str, allowing: str = "", hint: str = "Check the address.", **facts: str
+) -> UntrustedSourceError:
+    """The error; `allowing` is what the setting `model_hosts` must name for the address to be asked."""
     shown = re.sub(r"//[^/@]*@", "//", url.partition("?")[0])[:200]
-    return UntrustedSourceError(f"{shown} is not asked for a model: {why}.", url=shown, **facts)
+    if allowing:
+        hint = f"If you trust it, allow it with COMFYOPS_MODEL_HOSTS={allowing[:200]}"
+    return UntrustedSourceError(f"{shown} is not asked for a model: {why}.", hint=hint, url=shown, **facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comfyops.errors import UntrustedSourceError, UsageError
-from comfyops.models.trust import Trust, parse_hosts, place_of
+from comfyops.models.trust import Trust, checked_token, parse_hosts, place_of
 
 
 def public(host: str) -> tuple[str, ...]:
@@ -115,3 +115,29 @@ def test_a_token_goes_to_the_host_it_belongs_to_and_to_no_other() -> None:
         assert trust.token_for(other) is None
     assert "secret" not in repr(trust)
     assert place_of("https://huggingface.co:443/x") == "huggingface.co" and place_of("http://[::1]:8/") == "[::1]:8"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://mirror.example/a", "COMFYOPS_MODEL_HOSTS=mirror.example"),
+        ("https://mirror.example:8443/a", "COMFYOPS_MODEL_HOSTS=mirror.example:8443"),
+        ("http://127.0.0.1:8080/a", "COMFYOPS_MODEL_HOSTS=http://127.0.0.1:8080"),
+        ("https://me:pw@huggingface.co/a", "HF_TOKEN"),
+    ],
+)
+def test_who_is_refused_is_told_what_would_allow_it(url: str, words: str) -> None:
+    with pytest.raises(UntrustedSourceError) as caught:
+        TRUST.allow(url)
+    assert words in caught.value.hint
+    if "=" in words:
+        own, plain = parse_hosts(words.partition("=")[2])
+        Trust(own, plain, resolve=public).allow(url)
+
+
+def test_a_token_that_no_header_holds_is_a_usage_error_and_not_shown() -> None:
+    assert checked_token(" hf_abc\n", "huggingface.co") == "hf_abc"
+    for token in ("hf_a\nX-Evil: 1", "hf_á", "hf_令牌", "hf a", "hf_\x00"):
+        with pytest.raises(UsageError, match="huggingface") as caught:
+            checked_token(token, "huggingface.co")
+        assert "hf_" not in caught.value.message
