@@ -37,9 +37,13 @@ class Prepared:
     submission: Submission
     graph: str
     extra_data: str
-    request_hash: str
     needs: Needs
     waits_for: tuple[str, ...]
+
+    @property
+    def request_hash(self) -> str:
+        """What tells this request from another one."""
+        return self.submission.request_hash or _hash(self.submission, self.graph)
 
 
 def prepare(submission: Submission, types: NodeTypes | None = None) -> Prepared:
@@ -56,7 +60,6 @@ def prepare(submission: Submission, types: NodeTypes | None = None) -> Prepared:
         submission,
         text,
         rows.dump(dict(submission.extra_data)),
-        submission.request_hash or _hash(submission, text),
         needs_of(
             graph,
             types,
