@@ -3,7 +3,7 @@
 On disk, one file for each models folder, in `health/` of the home folder:
 
     {"schema": "model-health/1", "root": ..., "began": ..., "finished": ..., "models":
-     {ID: {"trouble": "", "state": "verified", "since": ..., "checked": ...}},
+     {ID: {"trouble": "", "state": "verified", "since": ..., "checked": ..., "sha256": ...}},
      "waiting": [{"id": ..., "body": ..., "attempts": 1, "due": ...}]}
 
 Times are seconds since 1970. `began` is that of a round that has not ended; `waiting` are messages that their receiver
@@ -39,17 +39,21 @@ _TROUBLES: Mapping[State, Trouble] = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One model as it was: its trouble ("" = none), the exact state, since when, and when it was looked at last."""
+    """One model as it was: its trouble ("" = none), the exact state, since when, and when it was looked at last.
+
+    `sha256` is that of its bytes when they were read last, None where they never were.
+    """
 
     trouble: Trouble
     state: str
     since: float
     checked: float
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A model has got into trouble, into another one, or out of it."""
+    """A model has got into trouble, into another one, or out of it; or its bytes are others, and any may be right."""
 
     model: str
     kind: Kind
@@ -136,12 +140,22 @@ def save(record: HealthRecord, file: Path) -> None:
 def _known(before: Known | None, item: Finding, now: float) -> Known:
     trouble = trouble_of(item)
     since = before.since if before is not None and before.trouble == trouble else now
-    return Known(trouble, item.state.value, since, now)
+    return Known(trouble, item.state.value, since, now, item.sha256 or (before.sha256 if before is not None else None))
 
 
 def _change(before: Known | None, item: Finding) -> Change | None:
     trouble = trouble_of(item)
     was = before.trouble if before is not None else ""
     if trouble == was:
-        return None
+        return _other_bytes(before, item)
     return Change(item.entry.id, trouble or "mended", item.state.value, item.path, item.why)
+
+
+def _other_bytes(before: Known | None, item: Finding) -> Change | None:
+    """A file is there as before, with other bytes, and nobody has promised which are right: told, and no trouble."""
+    if before is None or not item.good or item.entry.sha256 or None in (before.sha256, item.sha256):
+        return None
+    if before.sha256 == item.sha256:
+        return None
+    why = "its bytes are others than when they were read last, and nobody has promised which are right"
+    return Change(item.entry.id, "changed", item.state.value, item.path, why)

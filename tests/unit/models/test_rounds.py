@@ -90,6 +90,25 @@ def test_a_look_without_reading_tells_of_a_file_that_was_written_to(
     assert [words for _, words in said(caplog)] == ["loras/a.safetensors is right again"]
 
 
+def test_other_bytes_of_a_model_without_a_promised_hash_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = entry(data=None)
+    path = put(tmp_path / "models", unknown, DATA)
+    watched(tmp_path, unknown).round()
+    path.touch()
+    watched(tmp_path, unknown).round()
+    assert said(caplog) == []
+    for change in (lambda: spoil(path), lambda: path.write_bytes(weights(3000, seed=2))):
+        change()
+        watched(tmp_path, unknown).round()
+        ((_, words),) = said(caplog)
+        assert words.startswith("loras/a.safetensors is changed: its bytes are others")
+        watched(tmp_path, unknown).round()
+        watched(tmp_path, unknown).look()
+        assert said(caplog) == []
+
+
 def test_optional_models_that_are_not_there_are_no_trouble(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     view = Health(provision(tmp_path), wanted(MODEL, required=False), tmp_path / "health.json")
     view.round()
