@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import ssl
 import struct
@@ -18,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from comfyops.testing.model_hub import Asked, HubFile, ModelHub
 
 _CHUNK = 1 << 20
+_ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _TICK = 0.01
 _SLICE = 256 * 1024  # sent at once where the connection is throttled
 
@@ -102,12 +104,15 @@ class Routes(BaseHTTPRequestHandler):
         self.note(status, sent)
 
     def _range(self, file: HubFile, etag: str | None) -> tuple[int, int, int]:
-        text = self.headers.get("Range", "")
+        asked = _ONE_RANGE.fullmatch(self.headers.get("Range", "").strip())
         condition = self.headers.get("If-Range")
-        if not text.startswith("bytes=") or self.hub.faults.ignore_range or (condition and condition != etag):
-            return 0, file.size, 200
-        first, _, last = text.removeprefix("bytes=").partition("-")
-        start, end = int(first), min(file.size, int(last) + 1 if last else file.size)
+        if asked is None or self.hub.faults.ignore_range or (condition and condition != etag):
+            return 0, file.size, 200  # as RFC 9110 has it for what is no range too
+        first, last = asked.groups()
+        if not first:  # the last so many bytes
+            start, end = max(0, file.size - int(last or 0)), file.size
+        else:
+            start, end = int(first), min(file.size, int(last) + 1 if last else file.size)
         return (start, end, 206) if start < end else (0, 0, 416)
 
 
@@ -167,7 +172,7 @@ class HubRoutes(Routes):
             return
         entries = [_entry(file, repository) for file in files]
         if "tree" in parts[2:3]:
-            self.say_json(entries)
+            self._tree(entries, unquote("/".join(parts[4:])).strip("/"))
         elif "paths-info" in parts[2:3]:
             asked = _asked_paths(body, self.headers.get("Content-Type", ""))
             self.say_json([entry for entry in entries if entry["path"] in asked])
@@ -176,6 +181,21 @@ class HubRoutes(Routes):
             gated = bool(self.hub.faults.gated)
             facts = {"_id": "0", "id": repository, "modelId": repository, "sha": self.hub.commit, "private": False}
             self.say_json({**facts, "gated": gated, "siblings": siblings, "tags": [], "downloads": 0, "likes": 0})
+
+    def _tree(self, entries: list[dict[str, object]], folder: str) -> None:
+        """What lies in a folder of the repository: with `recursive`, all files below it and the folders between."""
+        query = parse_qs(urlsplit(self.path).query)
+        deep = query.get("recursive", ["false"])[0].lower() in ("1", "true")
+        below = [entry for entry in entries if str(entry["path"]).startswith(f"{folder}/" if folder else "")]
+        if not below:
+            self.say(404, {"X-Error-Code": "EntryNotFound"})
+            return
+        level = folder.count("/") + 2 if folder else 1
+        names = {str(entry["path"]).rsplit("/", 1)[0] for entry in below if str(entry["path"]).count("/") >= level}
+        folders = {"/".join(name.split("/")[:depth]) for name in names for depth in range(level, name.count("/") + 2)}
+        shown = below if deep else [entry for entry in below if str(entry["path"]).count("/") < level]
+        listed = [_folder(name) for name in sorted(folders) if deep or name.count("/") < level]
+        self.say_json([*listed, *shown])
 
     def _civitai(self, path: str) -> None:
         key = path.rpartition("/")[2]
@@ -324,6 +344,11 @@ def _entry(file: HubFile, repository: str) -> dict[str, object]:
         "path": file.name.removeprefix(f"{repository}/"),
         "lfs": lfs,
     }
+
+
+def _folder(name: str) -> dict[str, object]:
+    oid = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+    return {"type": "directory", "oid": oid, "size": 0, "path": name}
 
 
 def _asked_paths(body: bytes, kind: str) -> set[str]:

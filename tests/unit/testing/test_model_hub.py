@@ -46,6 +46,9 @@ def test_ranges_follow_the_rules(hub: ModelHub) -> None:
     url = hub.signed(NAME)
     assert ask(url, Range="bytes=10000-")[2] == DATA[10000:]
     assert ask(url, Range="bytes=99999-")[0] == 416
+    assert ask(url, Range="bytes=-10")[2] == DATA[-10:] and ask(url, Range="bytes=-0")[0] == 416
+    for none in ("bytes=a-b", "bytes=5", "items=0-4", "bytes=0-4,8-9"):
+        assert ask(url, Range=none)[::2] == (200, DATA), none
     assert ask(url, Range="bytes=0-4", If_Range='"other"')[0] == 200
     assert ask(url, Range="bytes=0-4", If_Range=hub.files[NAME].etag)[0] == 206
 
@@ -57,7 +60,7 @@ def test_the_store_refuses_tokens_and_old_addresses(hub: ModelHub) -> None:
 
 def test_metadata_comes_as_tree_as_paths_info_and_as_model(hub: ModelHub) -> None:
     api = f"{hub.endpoint}/api/models/org/repo"
-    (entry,) = json.loads(ask(f"{api}/tree/main")[2])
+    (entry,) = json.loads(ask(f"{api}/tree/main/vae")[2])
     assert (entry["path"], entry["size"], entry["lfs"]["oid"]) == (
         "vae/a.safetensors",
         len(DATA),
@@ -67,6 +70,24 @@ def test_metadata_comes_as_tree_as_paths_info_and_as_model(hub: ModelHub) -> Non
     assert json.loads(ask(f"{api}/paths-info/main", "POST", body, Content_Type="application/json")[2]) == [entry]
     assert json.loads(ask(api)[2])["siblings"] == [{"rfilename": "vae/a.safetensors"}]
     assert ask(f"{hub.endpoint}/api/models/org/other")[0] == 404
+
+
+def test_the_tree_is_that_of_a_folder_or_of_all_below_it() -> None:
+    names = ("readme.md", "a/x.safetensors", "a/b/y.safetensors", "a/b/c/z.safetensors", "other/q.safetensors")
+    with ModelHub({f"org/repo/{name}": name.encode() for name in names}) as hub:
+
+        def tree(below: str) -> list[tuple[str, str]]:
+            listed = json.loads(ask(f"{hub.endpoint}/api/models/org/repo/tree/main{below}")[2])
+            return sorted((item["type"], item["path"]) for item in listed)
+
+        assert tree("") == [("directory", "a"), ("directory", "other"), ("file", "readme.md")]
+        assert tree("/a") == [("directory", "a/b"), ("file", "a/x.safetensors")]
+        below = [("directory", "a/b"), ("directory", "a/b/c")]
+        files = [("file", name) for name in ("a/b/c/z.safetensors", "a/b/y.safetensors", "a/x.safetensors")]
+        assert tree("/a?recursive=1") == [*below, *files]
+        assert {path for kind, path in tree("?recursive=true") if kind == "file"} == set(names)
+        status, headers, _ = ask(f"{hub.endpoint}/api/models/org/repo/tree/main/none")
+        assert (status, headers["x-error-code"]) == (404, "EntryNotFound")
 
 
 def test_a_gated_repository_wants_its_token(hub: ModelHub) -> None:
