@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from urllib.parse import unquote_to_bytes
 
 from comfyops.auth import policy
 from comfyops.gateway import browser, cookies
@@ -24,7 +25,7 @@ async def verify(exchange: Exchange, shown: Credential, proxies: Container[str])
     if not cookies.trusted(exchange, proxies):
         raise RefusedError(403, "untrusted_proxy", "Only a proxy that the gateway was told to trust may ask this.")
     method = _said(exchange, _METHOD).decode("latin-1").upper()
-    path = place(_said(exchange, _TARGET).partition(b"?")[0]).path
+    path = _path(_said(exchange, _TARGET).partition(b"?")[0])
     exchange.path = f"{exchange.path} for {method[:20]} {path}"  # what the record is to say of it
     if exchange.principal is None and shown.kind != "none":
         raise RefusedError(401, "wrong_credential", "The credential is not right.")
@@ -34,6 +35,20 @@ async def verify(exchange: Exchange, shown: Credential, proxies: Container[str])
     if shown.kind == "session" and (method not in SAFE or exchange.first(b"upgrade")):
         browser.check_session_use(exchange.all(b"origin"), exchange.all(b"sec-fetch-site"))
     await exchange.answer(204, b"", _names(exchange))
+
+
+def _path(raw: bytes) -> str:
+    """The path that is decided on. Raises RefusedError (403, as nginx takes a 400 for a fault of ours).
+
+    The proxy passes on what was written: what a server could read otherwise than it is decided on is refused.
+    """
+    try:
+        found = place(raw)
+    except RefusedError as error:
+        raise RefusedError(403, error.code, error.message) from error
+    if unquote_to_bytes(raw).rstrip(b"/") != unquote_to_bytes(found.target).rstrip(b"/"):
+        raise RefusedError(403, "bad_path", "The path is not written plainly.")
+    return found.path
 
 
 def _said(exchange: Exchange, names: tuple[bytes, ...]) -> bytes:
