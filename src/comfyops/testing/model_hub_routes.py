@@ -177,7 +177,8 @@ class HubRoutes(Routes):
             asked = _asked_paths(body, self.headers.get("Content-Type", ""))
             self.say_json([entry for entry in entries if entry["path"] in asked])
         else:
-            siblings = [{"rfilename": entry["path"]} for entry in entries]
+            full = "blobs" in parse_qs(urlsplit(self.path).query)
+            siblings = [_sibling(file, repository, full=full) for file in files]
             gated = bool(self.hub.faults.gated)
             facts = {"_id": "0", "id": repository, "modelId": repository, "sha": self.hub.commit, "private": False}
             self.say_json({**facts, "gated": gated, "siblings": siblings, "tags": [], "downloads": 0, "likes": 0})
@@ -344,6 +345,14 @@ def _entry(file: HubFile, repository: str) -> dict[str, object]:
         "path": file.name.removeprefix(f"{repository}/"),
         "lfs": lfs,
     }
+
+
+def _sibling(file: HubFile, repository: str, *, full: bool) -> dict[str, object]:
+    """A file as a model's facts name it; with `full` what it is, too."""
+    entry = _entry(file, repository)
+    lfs = {"sha256": file.sha256, "size": file.size, "pointerSize": 135}
+    facts = {"size": file.size, "blobId": entry["oid"], "lfs": lfs} if full else {}
+    return {"rfilename": entry["path"], **facts}
 
 
 def _folder(name: str) -> dict[str, object]:

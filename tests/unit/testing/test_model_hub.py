@@ -72,6 +72,13 @@ def test_metadata_comes_as_tree_as_paths_info_and_as_model(hub: ModelHub) -> Non
     assert ask(f"{hub.endpoint}/api/models/org/other")[0] == 404
 
 
+def test_facts_of_a_model_tell_of_its_files_where_they_are_asked_for(hub: ModelHub) -> None:
+    api = f"{hub.endpoint}/api/models/org/repo"
+    assert json.loads(ask(api)[2])["siblings"] == [{"rfilename": "vae/a.safetensors"}]
+    (file,) = json.loads(ask(f"{api}?blobs=true")[2])["siblings"]
+    assert (file["size"], file["lfs"]["sha256"]) == (len(DATA), hub.files[NAME].sha256)
+
+
 def test_the_tree_is_that_of_a_folder_or_of_all_below_it() -> None:
     names = ("readme.md", "a/x.safetensors", "a/b/y.safetensors", "a/b/c/z.safetensors", "other/q.safetensors")
     with ModelHub({f"org/repo/{name}": name.encode() for name in names}) as hub:
