@@ -8,6 +8,7 @@ from pathlib import Path
 
 from comfyops.support import webhooks
 from tests.acceptance.processes import comfyops, started, stopped, wait_until
+from tests.fake_comfyui import installation
 from tests.unit.models.shelf import sha, weights
 
 DATA = weights(2000)
@@ -63,6 +64,12 @@ def test_a_unit_and_a_line_for_cron_are_printed(tmp_path: Path) -> None:
     assert all(f"--catalog={tmp_path}/mine.yaml" in text and "--group=mine" in text for text in (unit.out, line.out))
     assert " a --group=mine" in comfyops(*wanted, "a", "--print-cron").out
     assert comfyops(*wanted, "--print-cron", "--json").data["text"] == line.out.rstrip("\n")
+
+
+def test_the_unit_looks_where_comfyui_does(tmp_path: Path) -> None:
+    comfyui = installation(tmp_path / "Comfy UI")
+    unit = comfyops("models", "verify", "--comfyui-path", comfyui, "--schedule", "daily", "--print-systemd")
+    assert f'"--comfyui-path={comfyui}"' in unit.out and "--models-dir" not in unit.out
 
 
 def test_what_makes_no_sense_is_told(tmp_path: Path) -> None:

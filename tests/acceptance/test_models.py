@@ -145,6 +145,10 @@ def test_a_damaged_file_is_found_and_fetched_anew(desk: Desk) -> None:
         timeout=SECONDS,
     )
     assert done.returncode == 1 and b"corrupt" in done.stdout
+    lost = subprocess.run(
+        script, cwd=desk.folder, env=environment(COMFYOPS="/gone"), capture_output=True, timeout=SECONDS
+    )
+    assert lost.returncode == 2 and b"no command '/gone'" in lost.stderr
     again = desk.small("download", "--force")
     assert again.code == 0 and file.read_bytes() == A, again
 

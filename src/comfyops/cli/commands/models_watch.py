@@ -65,7 +65,9 @@ def planned(
     watched = parts.model_health(session.provision, session.wanted(chosen), session.settings, **options)
     same = [*chosen.models, *(f"--group={name}" for name in chosen.groups)]
     same += ["--all"] * chosen.everything + ["--include-optional"] * chosen.optional
-    same += [*further, f"--models-dir={session.storage.root}"]
+    root = session.storage.root.absolute()
+    is_plain = session.settings.models_dir is not None
+    same += [*further, f"--models-dir={root}" if is_plain else f"--comfyui-path={root.parent}"]
     same += [f"--prometheus={prometheus.absolute()}"] if prometheus else []
     return Plan(watched, when, (*same, f"--limit-rate={limit_rate}", f"--schedule={schedule}"))
 
