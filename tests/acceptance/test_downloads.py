@@ -108,6 +108,9 @@ def test_what_is_stopped_is_gone_on_with(desk: Desk, number: signal.Signals) -> 
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 130 and "downloads resume" in err and "Traceback" not in err
+        left = [path.name for path in desk.folder.rglob(".*")]
+        assert left and not [name for name in left if name.endswith((".lock", ".new"))], "it ended in its own time"
+        assert {item["errorMessage"] for item in desk.listed().values()} == {None}
     listed = desk.listed()
     assert {(name, item["running"], item["status"]) for name, item in listed.items()} == {
         ("a", False, "paused"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from comfyops.models.stamps import Stamps
 from comfyops.models.transfer.pacing import RateLimit
+from comfyops.support.threads import Thread
 
 _PIECE = 1 << 20
 _TELL_EVERY = 0.2  # seconds
@@ -73,7 +74,7 @@ class _Hashing:
 
     def run(self, on_progress: Listener | None) -> dict[Path, str | None]:
         """Hash them all."""
-        threads = [threading.Thread(target=self._worker, args=(n,), daemon=True) for n in range(len(self._read))]
+        threads = [Thread(self._worker, n) for n in range(len(self._read))]
         for thread in threads:
             thread.start()
         try:

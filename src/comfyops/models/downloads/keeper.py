@@ -16,6 +16,7 @@ from comfyops.models.downloads import asks, records
 from comfyops.models.downloads.asks import Ask
 from comfyops.models.downloads.records import Record
 from comfyops.support.locks import locked
+from comfyops.support.threads import Thread
 
 if TYPE_CHECKING:
     from comfyops.models.downloads.live import Downloads
@@ -32,7 +33,7 @@ class Keeper:
         self._home = home
         path = None if home is None else home / records.FOLDER / f"{secrets.token_hex(4)}.json"
         self._record = None if path is None else Record(path, os.getpid(), place)
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._ready = threading.Event()
         self._ending = threading.Event()
         self._fresh = threading.Event()
@@ -46,7 +47,7 @@ class Keeper:
         if self._home is not None:
             records.drop(self._home, targets)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="downloads-keeper", daemon=True)
+            self._thread = Thread(self._run, name="downloads-keeper")
             self._thread.start()
         self._ready.wait()
         if self._error is not None:

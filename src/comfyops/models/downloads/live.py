@@ -18,6 +18,7 @@ from comfyops.models.provision import Outcome
 from comfyops.models.transfer.engine import Transfers
 from comfyops.models.transfer.request import DownloadProgress, FileRequest
 from comfyops.models.transfer.space import too_little
+from comfyops.support.threads import Thread
 
 _FIRST_LOOK = 1.0  # seconds until a full disk is looked at again; twice as long each time, at most
 _LAST_LOOK = 60.0
@@ -64,7 +65,7 @@ class Downloads:
     def __init__(self, fetches: Fetches, home: Path | None = None, place: Mapping[str, Any] | None = None) -> None:
         self._fetches = fetches
         self._files: dict[str, _File] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         self._events: list[Events] = []
         self._lock = threading.RLock()
         self._closing = False
@@ -81,7 +82,7 @@ class Downloads:
         if not fresh:
             return
         self._keeper.begin(file.item.target for file in fresh)
-        thread = threading.Thread(target=self._bring, args=(fresh,), name="downloads", daemon=True)
+        thread = Thread(self._bring, fresh, name="downloads")
         with self._lock:
             self._fault = None
             self._threads.append(thread)
@@ -207,7 +208,7 @@ class Downloads:
         self._tell(file)
         return file
 
-    def _alive(self) -> list[threading.Thread]:
+    def _alive(self) -> list[Thread]:
         with self._lock:
             self._threads = [thread for thread in self._threads if thread.is_alive() or thread.ident is None]
             return self._threads
@@ -277,6 +278,8 @@ class Downloads:
         if full:
             file.space_at = time.monotonic() + file.space_wait
         closed = self._closing and not file.cancelled and failed.error_code == "download_cancelled"
+        if closed:
+            failed = replace(failed, error_message=None, error_code=None)
         return replace(failed, status="paused" if full or closed else "failed", speed_mbps=0.0, eta_seconds=None)
 
     def _set(self, file: _File, progress: DownloadProgress) -> None:

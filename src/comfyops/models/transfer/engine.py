@@ -11,6 +11,7 @@ from comfyops.models.transfer.lanes import Lanes
 from comfyops.models.transfer.progress import Listener, Meter, Reporter
 from comfyops.models.transfer.request import FileRequest, FileResult, TransferSettings
 from comfyops.models.transfer.space import too_little
+from comfyops.support.threads import Thread
 
 
 class Transfers:
@@ -128,10 +129,7 @@ class Transfers:
         """Run the jobs, a few at a time, the most important first."""
         count = max(1, min(self.settings.files, len(self._jobs)))
         faults: list[BaseException] = []
-        threads = [
-            threading.Thread(target=self._driver, args=(results, faults), name=f"file-{number}", daemon=True)
-            for number in range(count)
-        ]
+        threads = [Thread(self._driver, results, faults, name=f"file-{number}") for number in range(count)]
         for thread in threads:
             thread.start()
         try:
