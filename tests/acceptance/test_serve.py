@@ -8,10 +8,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.acceptance.processes import Server, comfyops, ended, simulated, started, stopped, wait_until
 
@@ -127,6 +132,21 @@ def test_without_a_queue_a_backend_that_does_not_answer_has_no_jobs(tmp_path: Pa
 )
 def test_settings_that_cannot_be_are_told(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
     comfyops("serve", "--home", tmp_path, *options).failed_with("usage", words, exit_code=2)
+
+
+def test_an_encrypted_key_is_refused_and_not_asked_about(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    pem = serialization.Encoding.PEM
+    (tmp_path / "cert.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
+    secret = serialization.BestAvailableEncryption(b"four words of nothing")
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, secret))
+    files = ("--certificate", tmp_path / "cert.pem", "--key", tmp_path / "key.pem")
+    done = comfyops("serve", "--home", tmp_path, "--port", "0", *files)
+    done.failed_with("usage", "without a passphrase", exit_code=2)
+    assert "Enter" not in done.err
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path, server: Server) -> None:

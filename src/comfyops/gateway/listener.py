@@ -112,11 +112,12 @@ def _config(app: ASGIApp, patience: float, certificate: str | None = None, key: 
         timeout_graceful_shutdown=1,
         ssl_certfile=certificate,
         ssl_keyfile=key,
+        ssl_keyfile_password=" ",  # an encrypted key is refused, and not asked about on the terminal
     )
     try:
         config.load()
     except OSError as error:  # which an SSLError is
-        hint = "Both are PEM files, and the key is that of the certificate."
+        hint = "Both are PEM files, and the key is that of the certificate, without a passphrase."
         raise UsageError(f"Certificate or key cannot be used: {error.strerror or error}.", hint=hint) from error
     return config
 

@@ -74,7 +74,7 @@ def _context(listen: Listen) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(listen.certificate, listen.key)
+        context.load_cert_chain(listen.certificate, listen.key, " ")  # no passphrase is asked for
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"{listen.certificate} and its key cannot be used: {error}.") from error
     return context
