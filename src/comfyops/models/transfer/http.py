@@ -88,6 +88,11 @@ class Connections:
         self._open[place] = connection
         return connection
 
+    def abort(self) -> None:
+        """End them from another thread: who waits for an answer waits no longer."""
+        for connection in tuple(self._open.values()):
+            connection.abort()
+
     def close(self) -> None:
         """Close them all."""
         for connection in self._open.values():

@@ -73,11 +73,13 @@ class Job:
         """Give it up; what came is kept."""
         self.cancelled = True
         self._stopped.set()
+        self._connections.abort()
 
     def hold(self) -> None:
         """Let go of it for now: a `run` ends without a result."""
         self.held = True
         self._stopped.set()
+        self._connections.abort()
 
     def release(self) -> None:
         """It may be run again."""
@@ -243,6 +245,7 @@ class Job:
 
     def _ask(self, url: str) -> Source | Outcome:
         """Ask the source once. Raises UntrustedSourceError."""
+        self._check_stopped()
         try:
             answer = self._resolver.resolve(url)
         except NETWORK_ERRORS as error:

@@ -116,3 +116,22 @@ def test_a_source_that_was_reached_and_then_goes_away_is_waited_for(tmp_path: Pa
     with ModelHub({NAME: DATA}, port=port):
         run.join(40)
     assert results and results[0][0].ok and request.target.read_bytes() == DATA
+
+
+@pytest.mark.timeout(60)
+def test_a_source_that_says_nothing_is_not_waited_for_once_it_is_cancelled(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = TransferSettings(stall_timeout=600)
+        transfers = Transfers(settings)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/a"
+        ends: list[FileResult] = []
+        request = FileRequest("a", tmp_path / "a.bin", (url,), sha256=SHA)
+        thread = threading.Thread(target=lambda: ends.extend(transfers.run([request])), daemon=True)
+        thread.start()
+        line, _ = server.accept()
+        assert line.recv(4) == b"HEAD"
+        transfers.cancel()
+        thread.join(30)
+        line.close()
+    (result,) = ends
+    assert result.error is not None and result.error.code == "download_cancelled"
