@@ -3,11 +3,15 @@
 STORE/sha256/ab/ab12...   one file of each content, named by its SHA-256
 
 What is to be done is a plan first, that shows the saving. Each link takes its file's place by a rename: a crash leaves
-the file or the link, never neither. A hard link is a full name of the file; a symbolic one breaks where its file goes.
+the file or the link, never neither. A hard link is a full name of the file; a symbolic one breaks where its file goes,
+and reaches over disks, so that a store for symbolic links may lie anywhere: where it can have no hard link it gets a
+copy, which is proven.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,13 +20,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from comfyops.errors import StorageError
+from comfyops.errors import IntegrityError, StorageError
 from comfyops.models.folders import EXTENSIONS
 from comfyops.models.hashing import hash_files
 from comfyops.models.stamps import Stamps
-from comfyops.support.files import storage_error
+from comfyops.support.files import storage_error, writing
 
 _ENDINGS = EXTENSIONS | {".gguf"}
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK})
+_PIECE = 1 << 20
 _SKIPPED = frozenset({".git", ".cache", ".comfyops", ".comfyops-quarantine"})
 
 
@@ -104,7 +110,7 @@ def plan(copies: Sequence[Copy], stamps: Stamps, way: Way = Way.HARD, store: Pat
     """What could be linked: files of equal size are read, those of equal SHA-256 are one. Changes nothing.
 
     Hard links hold within one disk, so copies on several disks stay one on each. With a store every file gets its name
-    in it. Raises StorageError where the store lies on another disk than a file that it is to hold.
+    in it. Raises StorageError where a store for hard links lies on another disk than a file that it is to hold.
     """
     wanted = [copy for copy in copies if copy.size > 0] if store else list(_same_size(copies))
     hashes = hash_files([copy.path for copy in _one_per_inode(wanted)], stamps)
@@ -124,7 +130,7 @@ def plan(copies: Sequence[Copy], stamps: Stamps, way: Way = Way.HARD, store: Pat
         place = target.path
         if store is not None:
             place = store_path(store, digest)
-            stored += [] if place.exists() else [(target, _on_one_disk(target, place))]
+            stored += [] if place.exists() else [(target, _reachable(target, place, way))]
         links += _links(members, target, place, digest, way)
     return DedupePlan(way, tuple(links), tuple(stored), tuple(unreadable))
 
@@ -132,16 +138,16 @@ def plan(copies: Sequence[Copy], stamps: Stamps, way: Way = Way.HARD, store: Pat
 def apply(chosen: DedupePlan, stamps: Stamps) -> Deduped:
     """Do what the plan says. A file that has changed since, or cannot be linked, is left as it is and named.
 
-    Raises StorageError where the store cannot be written.
+    Raises StorageError where the store cannot be written, IntegrityError where a file changes while it is copied there.
     """
     for copy, place in chosen.stored:
-        _into_store(copy, place)
+        _into_store(copy, place, chosen.way)
     freed, linked, failed = 0, [], []
     for link in chosen.links:
         try:
             _replace(link, chosen.way)
         except OSError as error:
-            failed.append((link.copy.path, (error.strerror or type(error).__name__).lower()))
+            failed.append((link.copy.path, _reason(error, chosen.way)))
             continue
         stamps.remember(link.copy.path, link.copy.path.stat(), link.sha256)
         linked.append(link.copy.path)
@@ -178,22 +184,51 @@ def _one_per_inode(copies: Sequence[Copy]) -> list[Copy]:
     return list({(copy.device, copy.inode): copy for copy in reversed(copies)}.values())
 
 
-def _on_one_disk(copy: Copy, place: Path) -> Path:
+def _reachable(copy: Copy, place: Path, way: Way) -> Path:
     there = next(path for path in place.parents if path.exists())
-    if there.stat().st_dev != copy.device:
+    if way is Way.HARD and there.stat().st_dev != copy.device:
         words = f"The store {place.parents[2]} lies on another disk than {copy.path}."
-        raise StorageError(words, hint="Choose a folder on the same disk as the models.", path=str(place.parents[2]))
+        hint = "Choose a folder on the same disk as the models, or --symbolic."
+        raise StorageError(words, hint=hint, path=str(place.parents[2]))
     return place
 
 
-def _into_store(copy: Copy, place: Path) -> None:
+def _into_store(copy: Copy, place: Path, way: Way) -> None:
+    if not copy.is_unchanged:
+        return
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        if copy.is_unchanged:
-            with suppress(FileExistsError):
-                os.link(copy.path, place)
+        os.link(copy.path, place)
+    except FileExistsError:
+        return
     except OSError as error:
-        raise storage_error(error, place) from error
+        if error.errno not in _NO_HARD_LINKS:
+            raise storage_error(error, place) from error
+        if way is Way.HARD:
+            words = f"{copy.path} cannot have a second name in {place.parents[2]}: {_reason(error, way)}."
+            raise StorageError(words, hint="Use --symbolic.", path=str(place)) from error
+        _copied(copy, place)
+
+
+def _copied(copy: Copy, place: Path) -> None:
+    try:
+        source = copy.path.open("rb")
+    except OSError as error:
+        raise storage_error(error, copy.path) from error
+    digest = hashlib.sha256()
+    with source, writing(place) as file:
+        while piece := source.read(_PIECE):
+            digest.update(piece)
+            file.write(piece)
+        if digest.hexdigest() != place.name:
+            words = f"{copy.path} changed while it was copied."
+            raise IntegrityError(words, hint="Try again.", path=str(copy.path))
+
+
+def _reason(error: OSError, way: Way) -> str:
+    if way is Way.HARD and error.errno in _NO_HARD_LINKS:
+        return "hard links are not permitted there; --symbolic makes links that may be"
+    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def _replace(link: Link, way: Way) -> None:

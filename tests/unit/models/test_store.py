@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from comfyops.errors import StorageError
 from comfyops.models import stamps, store
 from comfyops.models.store import DedupePlan, Way, store_path
 
@@ -100,3 +104,53 @@ def test_empty_files_are_not_equal(tmp_path: Path) -> None:
     put(tmp_path / "vae/a.safetensors", "", 0)
     put(tmp_path / "vae/b.safetensors", "", 0)
     assert planned(tmp_path).links == ()
+
+
+def test_a_store_on_another_disk_gets_copies_and_symbolic_links(models: Path) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == models.stat().st_dev:
+        pytest.skip("needs two disks")
+    with TemporaryDirectory(dir=shared) as folder:
+        with pytest.raises(StorageError, match="lies on another disk") as caught:
+            planned(models, Way.HARD, Path(folder))
+        assert "--symbolic" in caught.value.hint
+        done = applied(models, planned(models, Way.SYMBOLIC, Path(folder)))
+        names = sorted(models.rglob("*.safetensors"))
+        assert done.failed == () and all(path.is_symlink() and path.exists() for path in names)
+        assert sorted(sha256(path.read_bytes()).hexdigest() for path in names) == sorted(
+            path.resolve().name for path in names
+        )
+        assert planned(models, Way.SYMBOLIC, Path(folder)).links == ()
+
+
+def test_where_hard_links_are_not_permitted_it_is_said_and_nothing_is_changed(models: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_LINKS, str(models), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    failed, stored, copied = done.stdout.splitlines()
+    assert failed == "hard links are not permitted there; --symbolic makes links that may be", done
+    assert stored.startswith("StorageError") and "cannot have a second name" in stored
+    assert copied == "5 ()" and all(path.is_symlink() for path in models.rglob("*.safetensors"))
+
+
+WITHOUT_LINKS = """
+import errno, os, sys
+from pathlib import Path
+from comfyops.models import stamps, store
+from comfyops.models.store import Way
+
+def forbidden(event, _):
+    if event == "os.link":
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+root, place = Path(sys.argv[1]), Path(sys.argv[2])
+memory = stamps.load(root / "stamps.json")
+sys.addaudithook(forbidden)
+done = store.apply(store.plan(store.files_of([root]), memory), memory)
+print(done.failed[0][1])
+try:
+    store.apply(store.plan(store.files_of([root]), memory, Way.HARD, place), memory)
+except Exception as error:
+    print(type(error).__name__, error)
+done = store.apply(store.plan(store.files_of([root]), memory, Way.SYMBOLIC, place), memory)
+print(len(done.linked), done.failed)
+"""
