@@ -315,6 +315,19 @@ def test_what_would_be_done_is_shown_wherever_something_is_done(desk: Desk) -> N
         desk.run(command, "--dry-run", does, *where).failed_with("usage", does, exit_code=2)
 
 
+def test_the_list_is_narrowed_and_says_what_is_there(desk: Desk) -> None:
+    desk.small("download")
+    listed = desk.small("ls", "--json").data
+    assert [(item["id"], item["there"]) for item in listed] == [
+        ("loras/a.safetensors", True),
+        ("text_encoders/b.safetensors", False),
+    ]
+    found = desk.run("ls", "--catalog", "catalog.yaml", "-g", "small", "--folder", "Clip", "--json").data
+    assert [item["id"] for item in found] == ["text_encoders/b.safetensors"] and "there" not in found[0]
+    found = desk.run("search", "safetensors", "--catalog", "catalog.yaml", "-g", "small", "--json").data
+    assert len(found) == 2
+
+
 def test_where_takes_many_and_says_whether_all_are_there(desk: Desk) -> None:
     desk.small("download")
     assert desk.small("where").code == 0, "the optional one may be away"

@@ -12,19 +12,22 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from comfyops.errors import CatalogError, MissingFileError
-from comfyops.models.catalog import Catalog, Listing, listing, load
+from comfyops.models.catalog import Catalog, Group, Listing, listing, load
 from comfyops.models.entry import ModelEntry, written
 from comfyops.support import yaml_text
-from comfyops.support.files import read_bytes, write_text
+from comfyops.support.files import read_bytes, storage_error, write_text
+from comfyops.support.locks import locked
 
 NAME = "models.yaml"
 """The file below the settings' `home` that `models add` keeps."""
 
 _MOST_BYTES = 16 * 1024 * 1024
+_PATIENCE = 10.0  # seconds
 
 
 def read(file: Path) -> Listing:
@@ -54,9 +57,11 @@ def add(own: Path, entries: Sequence[ModelEntry]) -> None:
 
     Raises StorageError, and what `read` raises for the file as it is.
     """
-    kept = {entry.id: entry for entry in (read(own).models if own.is_file() else ())}
-    kept.update((entry.id, entry) for entry in entries)
-    _write(own, kept.values())
+    with _held(own):
+        known = read(own) if own.is_file() else Listing()
+        kept = {entry.id: entry for entry in known.models}
+        kept.update((entry.id, entry) for entry in entries)
+        _write(own, kept.values(), known.groups)
 
 
 def remove(own: Path, name: str, *, only_shown: bool = False) -> tuple[ModelEntry, ...]:
@@ -64,11 +69,21 @@ def remove(own: Path, name: str, *, only_shown: bool = False) -> tuple[ModelEntr
 
     Raises UnknownModelError, StorageError, and what `read` raises.
     """
-    known = {entry.id: entry for entry in (read(own).models if own.is_file() else ())}
-    gone = Catalog(known).find(name)
-    if not only_shown:
-        _write(own, [entry for entry in known.values() if entry not in gone])
+    with _held(own) if own.is_file() else contextlib.nullcontext():
+        known = read(own) if own.is_file() else Listing()
+        gone = Catalog({entry.id: entry for entry in known.models}).find(name)
+        if not only_shown:
+            _write(own, [entry for entry in known.models if entry not in gone], known.groups)
     return gone
+
+
+def _held(own: Path) -> AbstractContextManager[None]:
+    """Keep other processes from changing the file meanwhile."""
+    try:
+        own.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, own.parent) from error
+    return locked(own.with_name(f".{own.name}.lock"), _PATIENCE, work="command that changes it")
 
 
 def _value(file: Path, text: bytes) -> Any:
@@ -79,6 +94,9 @@ def _value(file: Path, text: bytes) -> Any:
     return yaml_text.loads(text, str(file))
 
 
-def _write(own: Path, entries: Iterable[ModelEntry]) -> None:
-    models = [written(entry) for entry in entries]
-    write_text(own, yaml_text.dumps({"schema": "models/1", "models": models}))
+def _write(own: Path, entries: Iterable[ModelEntry], groups: Iterable[Group]) -> None:
+    data: dict[str, Any] = {"schema": "models/1"}
+    named = {group.name: {"title": group.title, "templates": list(group.templates)} for group in groups}
+    if named:
+        data["groups"] = named
+    write_text(own, yaml_text.dumps({**data, "models": [written(entry) for entry in entries]}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,23 @@ def test_a_persons_catalog_is_kept_and_goes_first(tmp_path: Path) -> None:
     assert [item.id for item in user_catalog.remove(own, "b")] == ["loras/b.safetensors"]
     with pytest.raises(UnknownModelError):
         user_catalog.remove(own, "b")
+
+
+def test_groups_of_a_persons_catalog_are_kept_and_many_may_add_at_once(tmp_path: Path) -> None:
+    own = tmp_path / "home" / "models.yaml"
+    own.parent.mkdir()
+    own.write_text("groups: {mine: {title: My own, templates: [image_z_image_turbo]}, other: {}}\nmodels: []\n")
+    entries = [entry(f"{number}.safetensors", required_in=("mine",)) for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda item: user_catalog.add(own, [item]), entries))
+    user_catalog.remove(own, "3.safetensors")
+    known = user_catalog.read(own)
+    assert {item.file for item in known.models} == {item.file for item in entries} - {"3.safetensors"}
+    assert [(group.name, group.title, group.templates) for group in known.groups] == [
+        ("mine", "My own", ("image_z_image_turbo",)),
+        ("other", "other", ()),
+    ]
+    assert [path.name for path in own.parent.iterdir()] == [own.name]
 
 
 def test_a_catalog_file_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ import typer
 from rich.markup import escape
 
 from comfyops import app as parts
-from comfyops.cli.commands import models_catalog, models_check, models_dedupe, models_fetch, models_lock, models_share
+from comfyops.cli.commands import (
+    models_catalog,
+    models_check,
+    models_dedupe,
+    models_fetch,
+    models_import,
+    models_lock,
+    models_share,
+)
 from comfyops.cli.model_options import ModelsDir
 from comfyops.cli.options import ApiPrefix, Json, Server, Token, settings, wait_for
 from comfyops.cli.output import Result, count, in_words
@@ -30,6 +38,7 @@ def models() -> None:
 
 for module in (models_check, models_fetch, models_catalog, models_lock):
     module.register(app)
+app.command("import")(models_import.take)
 app.command("dedupe")(models_dedupe.run)
 app.command("share")(models_share.run)
 
