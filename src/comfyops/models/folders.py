@@ -15,6 +15,7 @@ import yaml
 
 from comfyops.errors import InputError, NotJsonError
 from comfyops.support.files import read_bytes
+from comfyops.support.yaml_text import BoundedLoader
 
 ALIASES: Mapping[str, str] = {"clip": "text_encoders", "unet": "diffusion_models"}
 """Old names of folders, which still mean the new ones."""
@@ -141,11 +142,11 @@ def _load(file: Path) -> dict[Any, Any]:
     if len(text) > _MOST_BYTES:
         raise _odd(file, "it is larger than 1 MiB")
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, BoundedLoader)  # as ComfyUI reads it: a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise NotJsonError(f"{file} is not YAML: {error.problem} in line {line}.", hint="Check the file.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         raise NotJsonError(f"{file} is not YAML that can be read.", hint="Check the file.") from error
     if data is None:
         return {}

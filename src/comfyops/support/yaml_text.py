@@ -22,13 +22,17 @@ _MOST_VALUES = 2_000_000
 """Values that a text may stand for, each alias counted as what it names: some lines of them can name billions."""
 
 
-class _Loader(yaml.SafeLoader):
+class BoundedLoader(yaml.SafeLoader):
+    """PyYAML's own reading, which refuses a text that would grow without bounds."""
+
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
         if node is not None and _values(node, {}) > _MOST_VALUES:
             raise yaml.composer.ComposerError(None, None, "its aliases stand for too many values", node.start_mark)
         return node
 
+
+class _Loader(BoundedLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
