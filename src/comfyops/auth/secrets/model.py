@@ -93,7 +93,8 @@ class Document:
         before, _, key = rest.rpartition(".")
         secret = self.secrets.get(name)
         if secret is None or before not in ("", "previous") or key not in FIELDS[secret.kind]:
-            raise SecretsError(f"The reference {reference!r} leads nowhere.", hint=_hint(secret))
+            # It is not quoted: a value may stand in its place.
+            raise SecretsError("A reference leads nowhere.", hint=_hint(secret))
         if before:
             return secret.previous.get(key) if secret.overlaps(now) else None
         return secret.fields.get(key)
@@ -211,8 +212,12 @@ def _check_targets(document: Document) -> None:
             raise SecretsError(f"{target.path} is declared as a target twice.")
         seen.add(target.path)
         FORMATS[target.format].check_keys(tuple(target.keys))
-        for reference in target.keys.values():
-            document.value(reference, datetime.now(UTC))
+        for key, reference in target.keys.items():
+            try:
+                document.value(reference, datetime.now(UTC))
+            except SecretsError as error:
+                words = f"The reference of {key} in the target {target.path} leads nowhere."
+                raise SecretsError(words, hint=error.hint) from None
 
 
 def _mapping(value: Any, where: str, known: tuple[str, ...] | None) -> dict[str, Any]:
@@ -227,9 +232,14 @@ def _mapping(value: Any, where: str, known: tuple[str, ...] | None) -> dict[str,
 
 def _texts(value: Any, where: str, known: tuple[str, ...] | None) -> dict[str, str]:
     item = _mapping(value, where, known)
-    if not item or not all(isinstance(text, str) and text for text in item.values()):
+    if not item or not all(isinstance(text, str) and text and _is_whole(text) for text in item.values()):
         raise SecretsError(f"`{where}` holds something that is not a text, or nothing; put values in quotes.")
     return item
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text can be written in UTF-8: it holds no half of a character."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _moment(value: Any, where: str) -> datetime:
