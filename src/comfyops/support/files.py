@@ -104,6 +104,10 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     """The error of ours for a failed write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(f"{path} cannot be written: no space is left on the disk.", path=str(path))
+    if error.errno == errno.EFBIG:
+        words = f"{path} cannot be written: its file system, or a limit of yours, takes no file so large."
+        hint = "FAT32 takes 4 GiB a file: choose a folder on another disk."
+        return StorageError(words, hint=hint, path=str(path))
     return StorageError(f"{path} cannot be written: {_reason(error)}.", path=str(path))
 
 

@@ -119,7 +119,7 @@ class Job:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise storage_error(error, target) from error
+            raise storage_error(error, target.parent) from error
         with locked(places(target, "").lock, self._settings.lock_timeout, self._check_stopped):
             if self.request.sha256 and (actual := self._there(self.request.size, self.request.sha256)):
                 return actual

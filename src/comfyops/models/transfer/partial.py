@@ -122,7 +122,10 @@ class Partial:
             reserve(self._handle, size)
             os.ftruncate(self._handle, size)
         except OSError:
-            self.close()
+            if self._state.written:
+                self.close()
+            else:
+                self.discard()
             raise
 
     def write(self, offset: int, data: memoryview) -> None:

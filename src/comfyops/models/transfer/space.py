@@ -29,7 +29,8 @@ def too_little(requests: Sequence[FileRequest], margin: float) -> dict[int, File
         free = shutil.disk_usage(folder).free
         if needed and needed * (1 + margin) > free:
             error = DiskFullError(
-                f"The files need {needed / 1e9:.2f} GB in {folder}, but only {free / 1e9:.2f} GB are free there.",
+                f"The files need {_words(needed)} in {folder}, and {_words(needed * margin)} to spare, but only "
+                f"{_words(free)} are free there.",
                 needed_bytes=needed,
                 free_bytes=free,
                 path=str(folder),
@@ -49,6 +50,10 @@ def still_needed(target: Path, size: int | None) -> int:
         pass
     parts = (path for path in leftovers(target) if path.suffix == ".part")
     return max(0, (size or 0) - sum(_occupied(path) for path in parts))
+
+
+def _words(size: float) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _occupied(path: Path) -> int:
