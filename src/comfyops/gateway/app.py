@@ -290,9 +290,13 @@ def _handler(exchange: Exchange) -> Handler | None:
     found = _OWN.get((("GET" if exchange.method == "HEAD" else exchange.method), names[0], len(names)))
     if found is None and (names[0] in _GUARDED or names[:2] == _FILES):
         raise RefusedError(404, "not_found", "There is no such thing here.")
+    if names[0] in _ASSETS and not (len(names) == 2 and "." in names[1]):  # /assets/x.js is the page's
+        words = "A server's assets are those of all: they are for who sees everybody's jobs. There is /api/v2/assets."
+        raise RefusedError(403, "assets_of_all", words)
     return found
 
 
+_ASSETS = ("assets", "tags")
 _FILES = ["internal", "files"]  # a server's lists of files name those of all
 _GUARDED = ("history", "jobs", "history_v2", "upload", "interrupt")
 

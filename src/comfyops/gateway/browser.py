@@ -77,7 +77,7 @@ def host_name(host: str) -> str:
         _ = parts.port
     except ValueError:
         return ""
-    return "" if "@" in host or "/" in host else (parts.hostname or "")
+    return "" if any(mark in host for mark in "@/?#\\") else (parts.hostname or "")
 
 
 def check_origin(

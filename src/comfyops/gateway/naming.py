@@ -21,7 +21,7 @@ _OF_FOLDERS = re.compile(r"Load(?:Image|Video)(?:Text)?DataSetFromFolder")
 
 def place(kind: str, subfolder: str, name: str) -> File | None:
     """The file of a name in a subfolder; None where that leads out of the folder, or is no name."""
-    if not name or any(mark in name for mark in "/\\[\0"):
+    if not name or any(mark in name for mark in "/\\[\0") or name.startswith("blake3:"):  # which is any file's name
         return None
     path = resolved(f"{subfolder}/{name}".lstrip("/\\"))
     return None if path is None else _file(kind, path)

@@ -267,6 +267,13 @@ async def test_a_websocket_without_a_credential_is_refused_at_its_handshake(home
     assert refused.value.status == 401
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1?", "127.0.0.1#x", "127.0.0.1@x", "127.0.0.1/x", "127.0.0.1\\x", "x?127.0.0.1"]
+)
+async def test_a_host_that_is_more_than_a_name_and_a_port_is_refused(home: House, host: str) -> None:
+    assert (await raw(home, "/queue", Authorization=f"Bearer {home.token('a')}", Host=host))[0] == 421
+
+
 async def test_a_forwarded_address_counts_only_from_a_trusted_proxy(tmp_path: Path, home: House) -> None:
     await raw(home, "/queue", **{"X-Forwarded-For": "10.9.8.7"})
     assert home.ledger.lines[-1].address == "127.0.0.1"
