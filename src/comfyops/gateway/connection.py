@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from comfyops.gateway import browser, file_sending
 from comfyops.gateway.exchange import SEND_FILE, WHOLE, ClientGoneError
@@ -77,6 +77,7 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._fault = _NOT_HTTP
         self._sends_files = False
+        self._served: RequestResponseCycle | None = None  # `cycle` is the last one that came
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -105,7 +106,8 @@ class Connection(HttpToolsProtocol):
         """Bytes of a file as a body or a part of it, past the event loop. Raises ClientGoneError."""
         transport: asyncio.Transport = self.transport.plain  # type: ignore[attr-defined]
         self.transport.flush()  # type: ignore[attr-defined]
-        cycle = self.cycle
+        cycle = self._served
+        assert cycle is not None
         try:
             if not cycle.disconnected:
                 transport.set_write_buffer_limits(high=0)  # all that waits has to go first
@@ -167,12 +169,21 @@ class Connection(HttpToolsProtocol):
         self._on_time()
         if self._sends_files:
             self.scope[SEND_FILE] = self._send_file  # type: ignore[literal-required]
+        before = self.cycle
         super().on_headers_complete()
+        if before is None or before.response_complete:  # else it waits for its turn
+            self._served = self.cycle
 
     def on_message_complete(self) -> None:
         """All of a request is here."""
         self.scope[WHOLE] = True  # type: ignore[literal-required]
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer has gone; the next request that has come is served now."""
+        following = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
+        self._served = following or self._served
 
     def send_400_response(self, msg: str) -> None:
         """Answer that this is no request, and close; where an answer is under way, only close."""

@@ -112,3 +112,22 @@ async def test_one_connection_serves_files_and_other_things_in_turn(home: Durabl
                 assert (got.status, hash(await got.read())) == (status, hash(wanted))
             async with session.get("/queue") as answer:
                 assert answer.status == 200 and (await answer.json())["queue_running"] == []
+
+
+async def test_requests_that_come_at_once_are_answered_in_turn(home: DurableHouse, file: Path) -> None:
+    token, data = home.token("ann"), file.read_bytes()
+    form = aiohttp.FormData()
+    form.add_field("image", io.BytesIO(data), filename="a.bin")
+    assert (await home.ask("POST", "/upload/image", token, data=form))[0] == 200
+    host, _, port = home.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = f"HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    targets = ["/view?type=input&filename=a.bin", "/queue", "/view?type=input&filename=a.bin", "/queue"]
+    writer.write("".join(f"GET {target} {lines}" for target in targets).encode())
+    async with asyncio.timeout(20):
+        for target in targets:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            size = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+            body = await reader.readexactly(size)
+            assert head.startswith("http/1.1 200") and (hash(body) == hash(data)) == target.startswith("/view")
+    writer.close()
