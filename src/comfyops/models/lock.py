@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from comfyops.errors import CatalogError, MissingFileError, NotJsonError
+from comfyops.errors import CatalogError, MissingFileError, NotJsonError, UnsafeNameError
 from comfyops.models.entry import ModelEntry, parse
 from comfyops.models.sources.huggingface import at_revision, repository
 from comfyops.support.files import read_bytes, write_text
@@ -88,7 +88,7 @@ def remembered(file: Path) -> Lock:
     """What sources said before; nothing where the file is not there or cannot be used."""
     try:
         return load(file, missing_ok=True)
-    except (MissingFileError, NotJsonError, CatalogError):
+    except (MissingFileError, NotJsonError, CatalogError, UnsafeNameError):
         return Lock()
 
 

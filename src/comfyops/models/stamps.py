@@ -78,6 +78,6 @@ def load(file: Path) -> Stamps:
         data = json.loads(file.read_bytes())
         files: Mapping[str, Any] = data["files"] if data["schema"] == _SCHEMA else {}
         known = {path: Stamp(int(a), int(b), int(c), str(d)) for path, (a, b, c, d) in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         known = {}
     return Stamps(file, known)

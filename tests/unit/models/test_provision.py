@@ -201,6 +201,26 @@ def test_a_lock_is_written_sorted_and_read_back(tmp_path: Path) -> None:
         locks.load(tmp_path / "x.json")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "[" * 5000,
+        '{"schema": "stamps/1", "files": {"x": [Infinity, 1, 1, "a"]}}',
+        '{"schema": "models-lock/1", "models": {"loras/../x.safetensors": {"url": "https://huggingface.co/x"}}}',
+    ],
+)
+def test_what_was_remembered_and_is_broken_now_is_forgotten(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".comfyops").mkdir()
+    for name in ("stamps.json", "models.lock.json"):
+        (tmp_path / ".comfyops" / name).write_text(text)
+    with ModelHub({"org/repo/a.safetensors": DATA}) as hub:
+        worker = provision(tmp_path, hub)
+        (outcome,) = worker.fetch(worker.plan(worker.check(wanted(entry()))).fetch)
+        assert outcome.ok
+        assert states(provision(tmp_path, hub).check(wanted(entry()))) == [State.VERIFIED]
+
+
 def test_a_model_that_cannot_be_read_blocks_the_plan(tmp_path: Path) -> None:
     place = tmp_path / "loras" / "a.safetensors"
     place.parent.mkdir()

@@ -126,5 +126,7 @@ def test_a_plain_address_says_its_size_and_nobody_its_hash() -> None:
 
 
 def test_addresses_of_the_hub_can_be_pinned() -> None:
+    assert huggingface.at_revision(URL, "refs/pr/1").startswith(f"{HF}/org/repo/resolve/refs%2Fpr%2F1/")
+    assert "/resolve/%5Cg%3C9%3E/" in huggingface.at_revision(URL, r"\g<9>"), "no group of a pattern"
     assert huggingface.at_revision(URL, "abc") == f"{HF}/org/repo/resolve/abc/deep/a.safetensors"
     assert huggingface.page(URL) == f"{HF}/org/repo" and huggingface.repository("https://x/y") == ""

@@ -7,7 +7,7 @@ Source: the Hub's own answer to HEAD on such an address: `X-Linked-Size`, `X-Lin
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from comfyops.errors import DownloadError, GatedModelError
 from comfyops.models.sources.source import Remote
@@ -65,7 +65,8 @@ def page(url: str) -> str:
 
 def at_revision(url: str, revision: str) -> str:
     """The address of the same file at a commit, branch or tag."""
-    return re.sub(r"/resolve/[^/]+/", f"/resolve/{revision}/", url, count=1)
+    named = f"/resolve/{quote(revision, safe='')}/"
+    return re.sub(r"/resolve/[^/]+/", lambda _: named, url, count=1)
 
 
 def _error(url: str, answer: Answer) -> DownloadError | GatedModelError:
