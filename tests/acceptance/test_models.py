@@ -153,6 +153,14 @@ def test_a_damaged_file_is_found_and_fetched_anew(desk: Desk) -> None:
     assert again.code == 0 and file.read_bytes() == A, again
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder of Linux that takes no files, even of root")
+def test_a_unc_path_that_takes_no_files_is_told_in_the_documented_words(desk: Desk) -> None:
+    given = r"\\wsl.localhost\Ubuntu\proc\self"
+    options = ("--catalog", "catalog.yaml", "-g", "small", "--models-dir", given)
+    done = desk.run("download", *options, WSL_DISTRO_NAME="Ubuntu")
+    done.failed_with("not_writable", f"UNC Path Access Denied: Cannot write to {given}.", "administrator", "--manual")
+
+
 def test_a_comfyui_that_is_not_there_and_names_that_are_none(desk: Desk) -> None:
     desk.run("check", "--comfyui-path", "nowhere").failed_with("file_missing", "nowhere")
     desk.run("check").failed_with("file_missing", "No ComfyUI was found", "--comfyui-path")

@@ -8,25 +8,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 
 from comfyops.errors import UsageError
 from comfyops.models.folders import folders_of
+from comfyops.models.places import Place
 from comfyops.models.storage import Storage
 
 
-def storage_of(root: Path, extra: Sequence[str]) -> Storage:
-    """The folders of models of the ComfyUI in `root` with these arguments.
+def storage_of(place: Place, extra: Sequence[str]) -> Storage:
+    """The folders of models of a ComfyUI with these arguments.
 
     Raises UsageError for an option without its value; MissingFileError, NotJsonError and InputError for a file of extra
     paths that cannot be used.
     """
-    said = _read(extra)
+    said, root = _read(extra), place.root
     base = root / (said.base_directory or "")
     models = root / said.models_directory if said.models_directory else base / "models"
     output = root / said.output_directory if said.output_directory else base / "output"
     files = [root / file for file in chain.from_iterable(said.extra_model_paths_config)]
-    return Storage(models, folders_of(root, files, models=models, output=output))
+    given = place.given if models == root / "models" else ""
+    return Storage(models, folders_of(root, files, models=models, output=output), given)
 
 
 def _read(extra: Sequence[str]) -> argparse.Namespace:

@@ -131,7 +131,7 @@ class Provision:
         Raises NotWritableError, DiskFullError, StorageError where the whole cannot be done.
         """
         if items:
-            places.check_writable(self.storage.root)
+            places.check_writable(self.storage.root, self.storage.shown)
         done = {item.entry.id: outcome for item in items if (outcome := self._from_here(item, on_progress)) is not None}
         rest = [item for item in items if item.entry.id not in done]
         near = self._near([item.entry for item in rest])

@@ -14,6 +14,7 @@ from pathlib import Path
 from comfyops.errors import StorageError
 from comfyops.models.entry import ModelEntry
 from comfyops.models.folders import SUBFOLDERS, Folders
+from comfyops.models.paths import parse_unc
 from comfyops.models.places import Place, local_path
 from comfyops.support.files import safe_path
 
@@ -22,10 +23,19 @@ MEMORY = ".comfyops"
 
 @dataclass(frozen=True)
 class Storage:
-    """Folders of models. `root` is the models folder that new files go into and that remembers."""
+    """Folders of models. `root` is the models folder that new files go into and that remembers.
+
+    `given` is the path by which a person named it, "" where nobody did.
+    """
 
     root: Path
     folders: Folders
+    given: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The path that a person knows: a UNC path as it was given."""
+        return self.given if parse_unc(self.given) else str(self.root)
 
     @property
     def stamps(self) -> Path:
@@ -92,7 +102,7 @@ def of_comfyui(place: Place) -> Storage:
 
     Raises MissingFileError, NotJsonError, InputError for its `extra_model_paths.yaml`.
     """
-    return Storage(place.root / "models", place.folders())
+    return Storage(place.root / "models", place.folders(), place.given)
 
 
 def of_folder(folder: str | Path) -> Storage:
@@ -101,4 +111,5 @@ def of_folder(folder: str | Path) -> Storage:
     Raises InputError for a path that this machine cannot reach.
     """
     root = local_path(folder)
-    return Storage(root, Folders({name: tuple(root / below for below in known) for name, known in SUBFOLDERS.items()}))
+    folders = {name: tuple(root / below for below in known) for name, known in SUBFOLDERS.items()}
+    return Storage(root, Folders(folders), str(folder))

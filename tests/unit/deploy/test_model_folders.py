@@ -8,17 +8,18 @@ import pytest
 
 from comfyops.deploy.model_folders import storage_of
 from comfyops.errors import MissingFileError, UsageError
+from comfyops.models.places import Place
 
 
 def test_without_arguments_models_lie_in_its_folder(tmp_path: Path) -> None:
-    found = storage_of(tmp_path, ["--lowvram", "--preview-method", "auto"])
+    found = storage_of(Place(tmp_path, str(tmp_path)), ["--lowvram", "--preview-method", "auto"])
     assert found.root == tmp_path / "models"
     assert found.paths("loras") == (tmp_path / "models/loras", tmp_path / "output/loras")
 
 
 @pytest.mark.parametrize("extra", [["--base-directory", "other"], ["--base-directory=other"], ["--base-dir", "other"]])
 def test_another_base_has_models_and_outputs_of_its_own(tmp_path: Path, extra: list[str]) -> None:
-    found = storage_of(tmp_path, ["--fast", *extra])
+    found = storage_of(Place(tmp_path, str(tmp_path)), ["--fast", *extra])
     assert found.root == tmp_path / "other/models"
     assert found.paths("vae") == (tmp_path / "other/models/vae", tmp_path / "other/output/vae")
 
@@ -28,7 +29,7 @@ def test_models_outputs_and_further_files_of_paths_are_honoured_and_the_last_wor
     (tmp_path / "b.yaml").write_text("x:\n  loras: /b\n  is_default: true\n")
     (tmp_path / "c.yaml").write_text("x:\n  loras: /c\n")
     found = storage_of(
-        tmp_path,
+        Place(tmp_path, str(tmp_path)),
         [
             *("--models-directory", "/m", "--base-directory", "b", "--output-directory", "out", "--models-dir", "/n"),
             *("--extra-model-paths-config", "a.yaml", "b.yaml", "--extra-model-paths-config", "c.yaml"),
@@ -40,6 +41,6 @@ def test_models_outputs_and_further_files_of_paths_are_honoured_and_the_last_wor
 
 def test_what_comfyui_could_not_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--base-directory: expected one argument"):
-        storage_of(tmp_path, ["--base-directory"])
+        storage_of(Place(tmp_path, str(tmp_path)), ["--base-directory"])
     with pytest.raises(MissingFileError, match=r"none\.yaml"):
-        storage_of(tmp_path, ["--extra-model-paths-config", "none.yaml"])
+        storage_of(Place(tmp_path, str(tmp_path)), ["--extra-model-paths-config", "none.yaml"])

@@ -81,7 +81,7 @@ def have_models(place: Place, groups: list[str] | None, extra: Sequence[str], *,
     NotWritableError, DiskFullError, UnknownModelError, and what `storage_of` raises.
     """
     session = opened(str(place.root), None)
-    provision = parts.model_provision(storage_of(place.root, extra), session.settings)
+    provision = parts.model_provision(storage_of(place, extra), session.settings)
     findings = provision.check(session.wanted(choice(None, None, groups)))
     made = provision.plan(findings, ask=not session.settings.offline)
     bad = [(item.entry.id, item.message, item.hint) for item in made.blocked if item.required]
