@@ -124,6 +124,8 @@ def test_without_a_queue_a_backend_that_does_not_answer_has_no_jobs(tmp_path: Pa
         (("--host", "no-such-host.invalid"), "no-such-host.invalid"),
         (("--deny-node", "artist"), "ROLE=CLASS"),
         (("--certificate", "none.pem"), "key"),
+        (("--allow-origin", "*"), "no origin"),
+        (("--allow-origin", "studio.example.org"), "https://"),
         (("--open-listen", "0.0.0.0:8190"), "only this machine"),
         (("--open-listen", "nowhere"), "unix:/path"),
         (("--open-listen", "unix:/x", "--open-mode", "666"), "660"),

@@ -7,6 +7,7 @@ from collections.abc import Collection, Container
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from comfyops.errors import UsageError
 from comfyops.gateway.refusal import RefusedError
 
 Headers = list[tuple[bytes, bytes]]
@@ -97,6 +98,15 @@ def check_origin(
     if not origin and not navigates and sites[:1] in ([b"cross-site"], [b"same-site"]):
         raise RefusedError(403, "foreign_origin", "Pages of other sites may not call this gateway.")
     return ""
+
+
+def origin_of(text: str) -> str:
+    """An origin as browsers send it, of what a person wrote: `https://studio.example.org`. Raises UsageError."""
+    origin = text.strip().lower().rstrip("/")
+    if not _place(origin) or not host_name(_place(origin)):
+        hint = "Write it as https://studio.example.org or http://localhost:3000."
+        raise UsageError(f"{text[:100]!r} is no origin of pages.", hint=hint)
+    return origin
 
 
 def check_session_use(origins: list[bytes], sites: list[bytes]) -> None:

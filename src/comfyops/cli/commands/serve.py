@@ -93,6 +93,7 @@ def serve(
 
     Without --backend and --launch a simulated server is started.
     """
+    from comfyops.gateway.browser import origin_of
     from comfyops.gateway.opened import opened
     from comfyops.gateway.proxies import Proxies
     from comfyops.gateway.serving import Listen
@@ -109,7 +110,7 @@ def serve(
         GatewaySettings,
         classes=_classes(allow_node or [], deny_node or []),
         hosts=frozenset(name.lower() for name in [*(allow_host or []), host]),
-        origins=frozenset(origin.lower().rstrip("/") for origin in allow_origin or []),
+        origins=frozenset(map(origin_of, allow_origin or [])),
         proxies=Proxies.of(trust_proxy or []),
         query_token=query_token,
         oidc=configured.oidc,
