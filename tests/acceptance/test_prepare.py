@@ -115,6 +115,13 @@ def test_comfyui_is_started_for_the_smoke_run_and_stopped(bench: Bench) -> None:
     reachable.failed_with("backend_unreachable")
 
 
+def test_a_port_in_use_is_said_before_anything_is_fetched(bench: Bench, server: Server) -> None:
+    port = server.url.rpartition(":")[2]
+    done = bench.prepare("--yes", "--launch", "--port", port)
+    assert done.code == 1 and f"error (port_in_use): Port {port} is in use by a ComfyUI" in done.err, done
+    assert not bench.placed.exists()
+
+
 def test_without_a_server_it_is_said_that_nothing_was_tried(bench: Bench) -> None:
     done = bench.prepare("--yes")
     assert done.code == 0 and "it was not tried" in done.err and bench.placed.is_file()

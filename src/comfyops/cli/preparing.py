@@ -21,7 +21,7 @@ from comfyops.cli.output import Result, count, say
 from comfyops.cli.pack_installing import Ask, PackPlans
 from comfyops.cli.running_downloads import brought
 from comfyops.config import Settings
-from comfyops.deploy.launch import running
+from comfyops.deploy.launch import check_port, running
 from comfyops.deploy.packs.planning import Tools
 from comfyops.deploy.python import ask, find_python
 from comfyops.deploy.spec import spec
@@ -86,7 +86,7 @@ class Site:
 def prepare(wish: Wish) -> Result:
     """Do what `workflow prepare` does.
 
-    Raises what is wrong with the workflow, the server, ComfyUI's folder, a catalog or the lock.
+    Raises what is wrong with the workflow, the server, ComfyUI's folder, a catalog or the lock, and PortInUseError.
     """
     chosen = settings(server=wish.server, token=wish.token, api_prefix=wish.api_prefix)
     site = _site(chosen, wish.server is not None or config.given_server() is not None, wish.comfyui_path)
@@ -107,6 +107,8 @@ def prepare(wish: Wish) -> Result:
         notes = prepare_lines.verdict(found, packs=len(packs.to_do), asked=not wish.dry_run)
         good = found.can_run if wish.dry_run else found.has_everything and not packs.to_do
         return Result("workflow prepare", data, (), notes, exit_code=int(not good or bool(packs.refused)))
+    if wish.launch:
+        wait_for(check_port(spec(port=wish.port)))  # before anything is fetched or installed
     if tools is not None and packs.to_do:
         return _with_packs(wish, site, found, (packs, tools), provision)
     return _done(wish, site, ground, found, provision)
