@@ -296,7 +296,8 @@ def test_an_attempt_is_bound_to_its_time_goal_and_secret() -> None:
     assert len({attempt.state, attempt.nonce, attempt.verifier, attempt.secret}) == 4
     assert Attempt(attempt.secret, attempt.began, "/other").state != attempt.state
     assert attempt.secret not in repr(attempt)
-    for bad in ("", ".", "..", "x" * 43 + ".1000.a", "x" * 43 + ".-5.", attempt.cookie[1:]):
+    late = "x" * 43 + "." + "9" * 400 + "."
+    for bad in ("", ".", "..", "x" * 43 + ".1000.a", "x" * 43 + ".-5.", late, attempt.cookie[1:]):
         assert Attempt.parse(bad, 1000.0) is None
 
 
