@@ -30,7 +30,7 @@ from rich.text import Text
 
 from comfyops import __version__
 from comfyops.cli import logs
-from comfyops.errors import ComfyOpsError, InternalError, StoppedError, UsageError
+from comfyops.errors import ComfyOpsError, InternalError, StoppedError, StorageError, UsageError
 from comfyops.support.logs import TALK
 
 # The base of Typer's own usage errors, which it does not export.
@@ -194,6 +194,8 @@ def _known(error: Exception) -> ComfyOpsError:
 
     if debugging():
         traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
+        return StorageError(f"{error.filename} cannot be used: {error.strerror.lower()}.", path=error.filename)
     return InternalError(
         f"An internal error ended the command: {type(error).__name__}: {str(error).rstrip('.') or 'no message'}."
     )

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from comfyops.errors import IntegrityError
+from comfyops.errors import IntegrityError, StorageError
 from comfyops.models import gguf, pickles, safetensors
-from comfyops.support.files import storage_error
 
 _GGUF_VERSIONS = (1, 2, 3)
 _MOST_COUNT = 1 << 32
@@ -75,7 +74,8 @@ def check(path: Path, name: str | None = None, *, allow_pickle: bool = False) ->
                 _gguf(path, head)
                 _gguf_whole(path, file, size)
     except OSError as error:
-        raise storage_error(error, path) from error
+        why = (error.strerror or type(error).__name__).lower()
+        raise StorageError(f"{path} cannot be read: {why}.", path=str(path)) from error
     if ending in pickles.ENDINGS:
         pickles.check(path, ending, allow=allow_pickle)
 

@@ -10,6 +10,7 @@ catalog, or nobody before the bytes came (trust on first use).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -65,7 +66,7 @@ def load(file: Path, *, missing_ok: bool = False) -> Lock:
 
     Raises MissingFileError (not with `missing_ok`), NotJsonError, CatalogError, UnsafeNameError.
     """
-    if missing_ok and not file.exists():
+    if missing_ok and not os.path.lexists(file):  # which never raises
         return Lock()
     try:
         data = json.loads(read_bytes(file, _MOST_BYTES))

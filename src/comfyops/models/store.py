@@ -92,11 +92,19 @@ class Deduped:
     failed: tuple[tuple[Path, str], ...]
 
 
-def files_of(roots: Iterable[Path]) -> tuple[Copy, ...]:
-    """The model files in these folders and all below them, each once; links, which take no space, are left out."""
+def files_of(roots: Iterable[Path], unreadable: list[str] | None = None) -> tuple[Copy, ...]:
+    """The model files in these folders and all below them, each once; links, which take no space, are left out.
+
+    Folders that cannot be looked into are added to `unreadable`.
+    """
     found: dict[Path, Copy] = {}
+
+    def missed(error: OSError) -> None:
+        if unreadable is not None and str(error.filename) not in unreadable:
+            unreadable.append(str(error.filename))
+
     for root in roots:
-        for folder, folders, names in os.walk(root):
+        for folder, folders, names in os.walk(root, onerror=missed):
             folders[:] = sorted(name for name in folders if name not in _SKIPPED)
             for name in sorted(names):
                 path = Path(folder, name)

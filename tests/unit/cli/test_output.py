@@ -59,6 +59,12 @@ def test_an_internal_error_says_where_only_when_debugging(
     assert json.loads(out)["error"]["code"] == "internal"
 
 
+def test_a_file_that_the_system_refuses_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output.failed(PermissionError(13, "Permission denied", "/secret/x"), as_json=True) == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["message"]) == ("storage", "/secret/x cannot be used: permission denied.")
+
+
 def test_interruption_is_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.failed(typer.Abort(), as_json=True, command="run") == 130
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "interrupted"

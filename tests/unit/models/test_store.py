@@ -154,3 +154,11 @@ except Exception as error:
 done = store.apply(store.plan(store.files_of([root]), memory, Way.SYMBOLIC, place), memory)
 print(len(done.linked), done.failed)
 """
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "x.safetensors").write_bytes(b"x")
+    unreadable: list[str] = []
+    assert len(store.files_of([tmp_path / "a", tmp_path / "none", tmp_path / "none"], unreadable)) == 1
+    assert unreadable == [str(tmp_path / "none")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,10 @@ def run(
     roots = [*storage.roots(), *map(_folder, [str(storage.root), *(folders or [])])]
     memory = stamps.load(storage.stamps)
     way = Way.SYMBOLIC if symbolic else Way.HARD
-    plan = store.plan(store.files_of(roots), memory, way, places.local_path(store_dir) if store_dir else None)
+    unreadable: list[str] = []
+    found = store.files_of(roots, unreadable)
+    plan = store.plan(found, memory, way, places.local_path(store_dir) if store_dir else None)
+    plan = replace(plan, unreadable=(*unreadable, *plan.unreadable))
     done = store.apply(plan, memory) if apply else None
     memory.save()
     data = {"applied": apply, "saving_bytes": plan.saving, "plan": plan, "done": done}
