@@ -25,6 +25,7 @@ print("arguments", json.dumps(sys.argv[1:]), "secret", os.environ.get("COMFYOPS_
 if chosen.fail == "module":
     import a_module_that_is_not_there
 if chosen.fail == "exit":
+    print("ModuleNotFoundError: No module named 'triton'", file=sys.stderr)
     print("something is wrong", file=sys.stderr)
     sys.exit(3)
 if chosen.fail == "deaf":

@@ -148,7 +148,7 @@ def test_a_port_in_use_is_said_before_anything_is_started(folder: Path) -> None:
     ("fail", "words"),
     [
         ("module", ["exit code 1", "lacks a_module_that_is_not_there", "requirements.txt"]),
-        ("exit", ["exit code 3", "something is wrong", "comfyui-"]),
+        ("exit", ["exit code 3", "something is wrong", "hint: Read ", "comfyui-"]),
     ],
 )
 def test_one_that_does_not_start_is_said_with_its_last_words(folder: Path, fail: str, words: list[str]) -> None:

@@ -124,11 +124,11 @@ def ended(process: Process, log: Path, how: str) -> LaunchError:
     code = process.exit_code
     by = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     tail = _tail(process)
-    missing = next((found[1] for line in reversed(tail) if (found := _NO_MODULE.search(line))), None)
+    missing = _NO_MODULE.search(tail[-1]) if tail else None  # earlier ones were warnings
     last = f": {tail[-1][:200].rstrip('.')}" if tail else ""
     hint = f"Read {log}."
     if missing:
-        hint = f"Its Python lacks {missing}: install ComfyUI's requirements.txt with it."
+        hint = f"Its Python lacks {missing[1]}: install ComfyUI's requirements.txt with it."
     elif code in (-9, 137):
         hint = f"It was killed, mostly because memory ran out; read {log}."
     return LaunchError(f"ComfyUI {how} ({by}){last}.", hint=hint, exit_code=code, log=str(log), tail=tail)
