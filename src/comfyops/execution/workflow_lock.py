@@ -22,6 +22,7 @@ from comfyops.errors import CatalogError, NotJsonError
 from comfyops.models import lock
 from comfyops.models.check import Finding
 from comfyops.models.entry import ModelEntry
+from comfyops.models.folders import pack_paths
 from comfyops.models.lock import Lock, Pin
 from comfyops.models.provision import Outcome
 from comfyops.support.files import read_bytes, write_text
@@ -153,10 +154,12 @@ def program_in(root: Path | None, version: str = "") -> Program:
 
 
 def pack_folders(root: Path) -> dict[str, Path]:
-    """The folders of custom nodes, by their names in lower case."""
-    with suppress(OSError):
-        return {path.name.casefold(): path for path in (root / "custom_nodes").iterdir() if path.is_dir()}
-    return {}
+    """The folders of custom nodes, by their names in lower case; raises what `pack_paths` does."""
+    found: dict[str, Path] = {}
+    for folder in pack_paths(root):
+        with suppress(OSError):
+            found = {path.name.casefold(): path for path in folder.iterdir() if path.is_dir()} | found
+    return found
 
 
 def _pack_of(class_type: str, types: NodeTypes, stated: Stated) -> tuple[str, str]:

@@ -70,9 +70,10 @@ OUTPUTS: Mapping[str, str] = {
 """Folder name -> folder below `output`, where nodes save what ComfyUI then finds as models."""
 
 EXTRA_PATHS = "extra_model_paths.yaml"
+PACKS = "custom_nodes"
 
 _MOST_BYTES = 1024 * 1024
-_NOT_MODELS = frozenset({"custom_nodes", "datasets", "download_model_base"})
+_NOT_MODELS = frozenset({PACKS, "datasets", "download_model_base"})
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,17 @@ def extra_paths(file: Path) -> list[tuple[str, Path, bool]]:
     something in `base_path` alone. Raises MissingFileError, NotJsonError for what is no YAML, InputError for YAML that
     says something else.
     """
+    return [item for item in _all_paths(file) if item[0] not in _NOT_MODELS]
+
+
+def pack_paths(comfyui: Path) -> tuple[Path, ...]:
+    """The folders in which an installation looks for packs of custom nodes; raises what `extra_paths` does."""
+    own = comfyui / EXTRA_PATHS
+    further = [path for name, path, _ in _all_paths(own) if name == PACKS] if own.is_file() else []
+    return tuple(dict.fromkeys((comfyui / PACKS, *further)))
+
+
+def _all_paths(file: Path) -> list[tuple[str, Path, bool]]:
     data = _load(file)
     found: list[tuple[str, Path, bool]] = []
     for title, section in data.items():
@@ -131,9 +143,8 @@ def extra_paths(file: Path) -> list[tuple[str, Path, bool]]:
                 continue
             if not isinstance(value, str) or not isinstance(name, str) or "\0" in value:
                 raise _odd(file, f"{title}.{name} is no path")
-            if name not in _NOT_MODELS:
-                lines = [line for line in value.split("\n") if line.strip()]
-                found += [(canonical(name), Path(os.path.normpath(base / line)), first) for line in lines]
+            lines = [line for line in value.split("\n") if line.strip()]
+            found += [(canonical(name), Path(os.path.normpath(base / line)), first) for line in lines]
     return found
 
 

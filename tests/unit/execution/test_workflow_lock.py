@@ -99,6 +99,14 @@ def test_packs_are_what_the_workflow_says_and_its_folder_knows(tmp_path: Path) -
     assert packs_of([faces()], TYPES, said)["comfyui-impact-pack"] == PackPin(("FaceDetailer",))
 
 
+def test_packs_lie_where_extra_paths_say_too(tmp_path: Path) -> None:
+    for folder in ("custom_nodes/Own", "shared/nodes/Shared", "shared/nodes/own"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "extra_model_paths.yaml").write_text("x:\n  base_path: shared\n  custom_nodes: nodes\n  loras: l\n")
+    found = workflow_lock.pack_folders(tmp_path)
+    assert found == {"own": tmp_path / "custom_nodes/Own", "shared": tmp_path / "shared/nodes/Shared"}
+
+
 def test_comfyuis_version_is_in_its_folder(tmp_path: Path) -> None:
     assert program_in(tmp_path) == Program()
     (repository(tmp_path, COMMIT) / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
