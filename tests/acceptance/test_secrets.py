@@ -274,17 +274,26 @@ def test_a_broken_document_is_refused_without_being_shown(tmp_path: Path, run: R
     assert file.read_text() == text
 
 
+def at_once(folder: Path, *words: str) -> list[int]:
+    """The exit codes of four processes of one command."""
+    quiet, environment = subprocess.DEVNULL, processes.environment(**home(folder))
+    command = [processes.COMMAND, "secrets", *words]
+    started = [subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet) for _ in range(4)]
+    return [item.wait(processes.SECONDS) for item in started]
+
+
+def test_a_new_site_may_be_made_by_several_at_once(tmp_path: Path, run: Run) -> None:
+    assert at_once(tmp_path, "sync", "--unify") == [0] * 4
+    assert run("check").code == 0 and yaml.safe_load((tmp_path / ".secrets/comfyops.yaml").read_text())["revision"] == 2
+
+
 def test_two_rotations_at_once_do_not_mix(tmp_path: Path, run: Run) -> None:
     run("rotate", "worker", "--create", "--kind", "token")
     file = tmp_path / ".secrets/comfyops.yaml"
     document = yaml.safe_load(file.read_text())
     document["targets"] = [{"path": f"t{n}", "format": "token", "keys": {"token": "worker.value"}} for n in range(5)]
     file.write_text(yaml.safe_dump(document))
-    words = [processes.COMMAND, "secrets", "rotate", "worker", "--overlap", "0"]
-    quiet = subprocess.DEVNULL
-    environment = processes.environment(**home(tmp_path))
-    started = [subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=quiet, stderr=quiet) for _ in range(4)]
-    assert [item.wait(processes.SECONDS) for item in started] == [0] * 4
+    assert at_once(tmp_path, "rotate", "worker", "--overlap", "0") == [0] * 4
     assert {(tmp_path / f"t{n}").read_text() for n in range(5)} == {held(tmp_path, "worker")["value"]}
     assert run("check").code == 0
 

@@ -19,7 +19,7 @@ from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count, plain
 from comfyops.cli.secret_options import SecretsFile, passphrase, recording, store_of
 from comfyops.cli.secret_views import finding_lines, plan_data, plan_lines, restart_notes
-from comfyops.errors import UsageError
+from comfyops.errors import SecretsError, UsageError
 
 NAME = "comfyui"
 _DOCKER = "docker-configurations/services/comfyui-qwen"
@@ -78,9 +78,19 @@ def _state(store: Store, now: datetime, *, everything: bool) -> tuple[tuple[Find
 
 
 def _source(store: Store, now: datetime, record: Record) -> tuple[str, ...]:
-    """Make the document where there is none: of the usual files, else with a new secret and the usual targets."""
+    """Make the document where there is none, unless another process does so at this moment."""
     if store.exists():
         return ()
+    try:
+        return _made(store, now, record)
+    except SecretsError:
+        if store.exists():
+            return ()
+        raise
+
+
+def _made(store: Store, now: datetime, record: Record) -> tuple[str, ...]:
+    """Make the document: of the usual files, else with a new secret and the usual targets; remarks on it."""
     files = importing.usual_files(store.root)
     if checks.audit(store, None, now)[1:]:
         return changing.take_over(store, files, NAME, now, record, passphrase(None)).remarks
