@@ -191,6 +191,8 @@ class Gateway:
             self._holders.pop(visit, None)
 
     async def _pass(self, exchange: Exchange, principal: Principal) -> None:
+        if exchange.path == "/ws":
+            raise RefusedError(426, "upgrade_required", "This is the address of websockets.")
         server = self._server(principal)
         if exchange.path.startswith(_HISTORY_V2):  # what clients of Comfy Cloud ask for a job's history
             exchange.path = exchange.path.replace(_HISTORY_V2, "/history/", 1)

@@ -188,7 +188,7 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer that this is no request, and close; where an answer is under way, only close."""
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(_written(self._fault))
+            self.transport.write(written(self._fault))
         self.transport.close()
 
     def _on_time(self) -> None:
@@ -203,7 +203,8 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("")
 
 
-def _written(fault: RefusedError) -> bytes:
+def written(fault: RefusedError) -> bytes:
+    """A whole answer that ends the connection."""
     body = fault.body()
     headers = [
         (b"content-type", b"application/json; charset=utf-8"),

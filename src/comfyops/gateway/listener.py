@@ -20,6 +20,7 @@ from comfyops.gateway.app import Gateway
 from comfyops.gateway.connection import Connection
 from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.opened import Opened
+from comfyops.gateway.socket_connection import SocketConnection
 
 Ending = Callable[[], Awaitable[None]]
 
@@ -104,7 +105,7 @@ def _config(app: ASGIApp, patience: float, certificate: str | None = None, key: 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        ws="websockets-sansio",
+        ws=SocketConnection,
         ws_per_message_deflate=False,
         ws_max_size=_MESSAGE,
         http=functools.partial(Connection, patience=patience),  # type: ignore[arg-type]
