@@ -11,12 +11,13 @@ from comfyops.models.transfer.answers import Answer, Outcome, judge, untrusted_c
 from comfyops.models.transfer.http import NETWORK_ERRORS, Connection, Connections, origin
 from comfyops.models.transfer.pacing import ConnectTimeoutError, RateLimit, Trouble, trouble_of, words_of
 from comfyops.models.transfer.ranges import Range, Segment, segment_length
-from comfyops.models.transfer.request import TransferSettings
+from comfyops.models.transfer.request import MIB, TransferSettings
 from comfyops.models.transfer.source import authorization
 from comfyops.models.transfer.work import Work
 from comfyops.support.files import storage_error
 
-_BUFFER = 1024 * 1024
+_BUFFER = MIB
+_BUFFERS = 16 * MIB  # of all connections together
 _SLOW_AFTER = 10.0  # seconds after which a connection is compared with the others
 _SLOW = 0.1  # of the median rate
 
@@ -31,7 +32,7 @@ class Fetcher:
         self._connections = connections
         self._rate = rate
         self._paused = paused
-        size = min(_BUFFER, rate.block or _BUFFER)
+        size = min(_BUFFER, _BUFFERS // settings.connections, rate.block or _BUFFER)
         self._view = memoryview(bytearray(size))
 
     def fetch(self, work: Work, segment: Segment) -> Outcome:

@@ -14,16 +14,18 @@ _BLOCK = 2 * MIB
 class FrontierHash:
     """Hashes a file from its start; `position` is how far. Reading and hashing leave other threads free to run."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, others: int = 0) -> None:
+        """`others` are how many more are open at the same time: together they take 32 MiB at most."""
         self.position = 0
         self._file = path.open("rb", buffering=0)
         self._hash = hashlib.sha256()
-        self._view = memoryview(bytearray(_BLOCK))
+        self._block = min(_BLOCK, 32 * MIB // (1 + others))
+        self._view = memoryview(bytearray(self._block))
 
     def advance(self, limit: int) -> None:
         """Hash on up to `limit` bytes from the file's start. Raises OSError, EOFError where the file is shorter."""
         while self.position < limit:
-            got = self._file.readinto(self._view[: min(_BLOCK, limit - self.position)])
+            got = self._file.readinto(self._view[: min(self._block, limit - self.position)])
             if not got:
                 raise EOFError(f"the file ends at {self.position} bytes")
             self._hash.update(self._view[:got])

@@ -275,7 +275,7 @@ class Job:
         self.meter.status = "downloading"
         self._lanes.add(work)
         try:
-            with FrontierHash(where.part) as hashing:
+            with FrontierHash(where.part, max(0, self._settings.files - 1)) as hashing:
                 while hashing.position < work.ranges.size:
                     self._step(work, hashing)
                 self.meter.total = work.ranges.size
