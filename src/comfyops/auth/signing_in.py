@@ -34,7 +34,7 @@ class SigningIn:
     async def user(self, name: str, password: str, address: str) -> User:
         """The user. An unknown name takes as long as a wrong password and gets the same answer.
 
-        Raises WrongCredentialError, TooManyAttemptsError and StorageError.
+        Raises WrongCredentialError (`facts["name"]` is "" for an unknown name), TooManyAttemptsError and StorageError.
         """
         limits = self._limits(name, address)
         async with self._turn():
@@ -43,7 +43,8 @@ class SigningIn:
             usable = user is not None and not user.disabled
             right = await self._hasher.matches(password, (user.password_hash or None) if user and usable else None)
             if user is None or not right:
-                raise WrongCredentialError("Name or password is wrong.")
+                # Only the name of somebody known is told on, for the record: another text may be a password.
+                raise WrongCredentialError("Name or password is wrong.", name=user.name if user else "")
             await asyncio.to_thread(self._store.attempts.succeeded, limits, limits[0].subject)
         return user
 

@@ -16,8 +16,8 @@ _METHOD = (b"x-original-method", b"x-forwarded-method")
 _TARGET = (b"x-original-uri", b"x-forwarded-uri")
 
 
-async def verify(exchange: Exchange, shown: Credential, proxies: Container[str]) -> None:
-    """Answer 204 with headers that name who asks, or raise RefusedError (401, 403).
+async def verify(exchange: Exchange, shown: Credential, proxies: Container[str]) -> tuple[str, str]:
+    """Answer 204 with headers that name who asks, or raise RefusedError (401, 403); method and path of the request.
 
     Only a trusted proxy is answered, and only where it names the original request: a proxy that was set up wrongly
     lets nobody through, rather than everybody.
@@ -35,6 +35,7 @@ async def verify(exchange: Exchange, shown: Credential, proxies: Container[str])
     if shown.kind == "session" and (method not in SAFE or exchange.first(b"upgrade")):
         browser.check_session_use(exchange.all(b"origin"), exchange.all(b"sec-fetch-site"))
     await exchange.answer(204, b"", _names(exchange))
+    return method, path
 
 
 def _path(raw: bytes) -> str:

@@ -12,7 +12,7 @@ from comfyops.auth.authenticator import COOKIE, Authenticator, SessionToken
 from comfyops.errors import AuthError, TooManyAttemptsError
 from comfyops.gateway import cookies, pages
 from comfyops.gateway.credentials import Credential
-from comfyops.gateway.door import Record, too_many
+from comfyops.gateway.door import SAFE, Record, too_many
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.forward_auth import verify
 from comfyops.gateway.refusal import RefusedError
@@ -89,7 +89,8 @@ class Local:
             name, password = fields.get("name", ""), fields.get("password", "")
             session = await _judged(self._authenticator.login(name, password, exchange.address))
         except RefusedError as refused:
-            self._note("sign_in", exchange, allowed=False, code=refused.code)
+            whom = str(getattr(refused.__cause__, "facts", {}).get("name", ""))
+            self._note("sign_in", exchange, allowed=False, code=refused.code, target=whom)
             if is_json:
                 raise
             page = pages.sign_in(fields.get("next", "/"), refused.message, self._settings.provider)
@@ -167,14 +168,16 @@ class Local:
         await exchange.json(200, data)
 
     async def _verify(self, exchange: Exchange, shown: Credential) -> None:
-        await verify(exchange, shown, self._settings.proxies)
-        self._note("verify", exchange, allowed=True, code="")
+        method, path = await verify(exchange, shown, self._settings.proxies)
+        if method not in SAFE:
+            self._note("verify", exchange, allowed=True, code="", target=f"{method} {path[:200]}")
 
     def _cookie(self, exchange: Exchange, value: str, seconds: int) -> tuple[bytes, bytes]:
         return cookies.cookie(exchange, self._settings.proxies, COOKIE, value, seconds)
 
-    def _note(self, action: str, exchange: Exchange, *, allowed: bool, code: str) -> None:
-        self._record(action, exchange.principal, address=exchange.address, allowed=allowed, reason=code)
+    def _note(self, action: str, exchange: Exchange, *, allowed: bool, code: str, target: str = "") -> None:
+        who, address = exchange.principal, exchange.address
+        self._record(action, who, address=address, target=target, allowed=allowed, reason=code)
 
 
 async def _judged(work: Awaitable[T]) -> T:

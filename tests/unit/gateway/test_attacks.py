@@ -187,6 +187,15 @@ async def test_15_16_guessing_passwords_is_slowed_and_stalls_nobody(home: House)
     assert unknown in (401, 429)
 
 
+async def test_15_the_record_says_whose_account_was_tried(home: House) -> None:
+    """A name that nobody has is not written down: it may be a password, typed into the wrong field."""
+    home.user("ann", PASSWORD)
+    for name in ("ann", "guess-number-1"):
+        assert (await sign_in(home, name, "guess number 1")).status == 401
+    tried = [line.target for line in home.ledger.lines if line.action == "sign_in"]
+    assert tried == ["ann", ""] and not any("guess" in str(line) for line in home.ledger.lines)
+
+
 async def test_16_the_sign_in_page_names_nobody(home: House) -> None:
     home.user("ann", PASSWORD)
     status, page = await home.ask("GET", "/auth/login")

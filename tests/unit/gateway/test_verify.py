@@ -141,6 +141,8 @@ async def test_nginx_lets_through_what_the_gateway_would(tmp_path: Path) -> None
             assert (await through(home, url, "POST", "/prompt", **lied))[0] == 403, name
         line = next(item for item in home.ledger.lines if item.target.endswith("for POST /prompt") and not item.allowed)
         assert line.reason == "forbidden" and line.address == "127.0.0.1"
+        told_of = [item.target for item in home.ledger.lines if item.action == "verify"]
+        assert told_of == ["POST /prompt"], "what only reads fills no record"
 
         home.user("ann", PASSWORD)
         async with home.session.post(f"{url}/auth/login", json={"name": "ann", "password": PASSWORD}) as signed:
