@@ -310,7 +310,7 @@ def _locked(
         found.subject.sha256,
         workflow_lock.program_in(root, site.version),
         workflow_lock.packs_of(found.subject.graphs.values(), ground.types, found.subject.stated, root),
-        Lock(pins).with_pins(before.pins),
+        workflow_lock.kept(before, pins),
     )
 
 
@@ -320,7 +320,8 @@ def _read(provision: Provision, findings: Sequence[Finding]) -> tuple[Finding, .
     read = {item.entry.id: item for item in provision.check(unread, deep=True)} if unread else {}
     for item in read.values():
         if not item.good:
-            raise IntegrityError(f"{item.entry.id} is not what it should be: {item.why}.", path=item.path)
+            words = f"{item.entry.id} is not what it should be: {item.why}."
+            raise IntegrityError(words, hint="Run this again: what was found out now is fetched then.", path=item.path)
     return tuple(read.get(item.entry.id, item) for item in findings)
 
 

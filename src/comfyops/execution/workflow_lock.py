@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,19 @@ def pins_of(findings: Iterable[Finding], outcomes: Iterable[Outcome], known: Loc
     pins = {item.entry.id: _pin(item.entry, item.size, item.sha256, known) for item in findings if item.good}
     pins |= {item.entry.id: _pin(item.entry, None, item.sha256, known) for item in outcomes if item.ok}
     return {key: pin for key, pin in pins.items() if pin.sha256 and pin.url}
+
+
+def kept(old: Lock, new: Mapping[str, Pin]) -> Lock:
+    """The pins of an older lock as they are, and new ones; what an old one lacks of the same file is filled in."""
+    return Lock({**new, **{key: _filled(pin, new.get(key)) for key, pin in old.pins.items()}})
+
+
+def _filled(old: Pin, new: Pin | None) -> Pin:
+    if new is None or old.sha256 not in (None, new.sha256):
+        return old
+    size, url = old.size or new.size, old.url or new.url
+    revision = old.revision or (new.revision if url == new.url else None)
+    return replace(old, url=url, size=size, sha256=new.sha256, revision=revision)
 
 
 def _pin(entry: ModelEntry, size: int | None, sha256: str | None, known: Lock) -> Pin:

@@ -137,3 +137,16 @@ def test_in_what_a_preparation_differs_from_its_lock_is_told() -> None:
     rows = lock_check.differences(LOCK, "other.json", "0" * 64, replace(here, version="0.8.0"))
     words = [row.words for row in rows]
     assert words == [f"is another file than the lock's, which was {LOCK.workflow}", "0.8.0, not 0.33.0"]
+
+
+def test_pins_stay_as_they_are_and_what_they_lack_of_the_same_file_is_filled_in() -> None:
+    new = Pin(URL, 10, "2" * 64, COMMIT, at="2026-01-01T00:00:00Z")
+    for old, expected in (
+        (Pin(URL, 10, "2" * 64, "f" * 40), None),
+        (Pin(URL, 10, "3" * 64), None),
+        (Pin("https://example.org/a.safetensors", 10), Pin("https://example.org/a.safetensors", 10, "2" * 64)),
+        (Pin(URL), Pin(URL, 10, "2" * 64, COMMIT)),
+        (Pin("", 10, "2" * 64), Pin(URL, 10, "2" * 64, COMMIT)),
+    ):
+        found = workflow_lock.kept(Lock({"loras/a": old, "loras/b": old}), {"loras/a": new, "loras/c": new})
+        assert found.pins == {"loras/a": expected or old, "loras/b": old, "loras/c": new}
