@@ -11,6 +11,8 @@ import pytest
 from comfyops.errors import CatalogError, ComfyOpsError, IntegrityError
 from comfyops.models import importing, lists, manual, stamps, storage, tidy
 from comfyops.models.catalog import Catalog
+from comfyops.models.transfer.partial import places
+from comfyops.support.locks import locked
 from tests.unit.models.shelf import entry, put, sha, weights
 
 DATA = weights(3000)
@@ -172,3 +174,26 @@ def test_only_old_leftovers_are_removed_and_no_model(tmp_path: Path) -> None:
     assert (plan.total, [Path(item.path) for item in plan.kept]) == (10, [young])
     plan.execute()
     assert model.exists() and young.exists() and not part.exists() and not quarantined.exists()
+
+
+def test_what_is_being_fetched_is_no_leftover(tmp_path: Path) -> None:
+    names = places(tmp_path / "loras" / "a.safetensors", "a" * 64)
+    put(tmp_path, entry(names.part.name), b"1234")
+    put(tmp_path, entry(names.journal.name), b"{}")
+    there = storage.of_folder(tmp_path)
+    with locked(names.lock, 1.0):
+        plan = tidy.plan(there, older_than=0.0)
+        assert not plan.remove and len(plan.kept) == 2
+    names.lock.touch()  # of a process that was killed
+    assert {Path(item.path) for item in tidy.plan(there, older_than=0.0).remove} == {names.part, names.journal}
+
+
+def test_a_link_in_the_place_of_quarantine_is_removed_and_what_it_names_kept(tmp_path: Path) -> None:
+    outside = put(tmp_path / "outside", entry("x.safetensors"), b"1234")
+    (tmp_path / "models" / "loras").mkdir(parents=True)
+    link = tmp_path / "models" / "loras" / ".comfyops-quarantine"
+    link.symlink_to(outside.parent)
+    plan = tidy.plan(storage.of_folder(tmp_path / "models"), older_than=0.0)
+    assert [item.path for item in plan.remove] == [str(link)]
+    plan.execute()
+    assert outside.exists() and not link.is_symlink()
