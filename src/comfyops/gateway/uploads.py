@@ -125,7 +125,7 @@ def _saved(body: bytes) -> File:
     try:
         data = json.loads(body)
         return File(str(data["type"]), resolved(str(data["subfolder"])) or "", str(data["name"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
 
 

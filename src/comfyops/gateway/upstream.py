@@ -188,6 +188,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
+        if self.answer.complete:  # which nobody has asked for: the next one who asks would get them
+            self.close()
+            return
         if self._plain:
             if len(data) > self._plain:  # more than was said: nothing on this connection can be believed
                 self.connection_lost(None)
@@ -233,6 +236,11 @@ class _Connection(asyncio.Protocol):
         self._writable = None
 
     # what the parser calls
+
+    def on_message_begin(self) -> None:
+        """An answer begins: the one that is waited for, and no other behind it."""
+        if self.answer.complete:
+            raise ValueError
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of the answer."""
