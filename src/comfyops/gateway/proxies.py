@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from comfyops.errors import UsageError
 
+_MAPPED = "::ffff:"
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -27,14 +28,25 @@ class Proxies:
                 if "/" in text:
                     networks.append(ipaddress.ip_network(text))
                 else:
-                    addresses.add(str(ipaddress.ip_address(text)))
+                    addresses.add(_unmapped(str(ipaddress.ip_address(text))))
             except ValueError as error:
                 hint = "Give one such as 10.0.0.2 or 172.16.0.0/12."
                 raise UsageError(f"{text[:60]!r} is no address and no network of a proxy.", hint=hint) from error
         return cls(frozenset(addresses), tuple(networks))
 
     def __contains__(self, address: object) -> bool:
+        if isinstance(address, str) and address.startswith(_MAPPED):  # by a socket for both, as of --host ::
+            address = _unmapped(address)
         return address in self._addresses or (bool(self._networks) and _within(address, self._networks))
+
+
+def _unmapped(address: str) -> str:
+    """The IPv4 address in an IPv6 one; the text itself where there is none."""
+    try:
+        found = ipaddress.IPv6Address(address).ipv4_mapped
+    except ValueError:
+        return address
+    return str(found) if found is not None else address
 
 
 @lru_cache(maxsize=4096)
@@ -43,6 +55,4 @@ def _within(address: object, networks: tuple[_Network, ...]) -> bool:
         found = ipaddress.ip_address(str(address))
     except ValueError:
         return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
     return any(found in network for network in networks)

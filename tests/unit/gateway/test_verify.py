@@ -240,9 +240,15 @@ async def test_the_answer_names_who_asks_in_plain_headers(tmp_path: Path) -> Non
 
 
 def test_proxies_are_addresses_and_networks() -> None:
-    known = Proxies.of(["10.0.0.2", "172.16.0.0/12", "fd00::/8", "0:0::1"])
-    assert all(address in known for address in ("10.0.0.2", "172.20.0.9", "::ffff:172.20.0.9", "fd12::1", "::1"))
-    assert not any(address in known for address in ("10.0.0.3", "172.32.0.1", "", "proxy", "fe80::1", None))
+    known = Proxies.of(["::ffff:10.0.0.2", "172.16.0.0/12", "fd00::/8", "0:0::1"])
+    assert all(
+        address in known
+        for address in ("10.0.0.2", "172.20.0.9", "::ffff:172.20.0.9", "fd12::1", "::1", "::ffff:10.0.0.2")
+    )
+    assert not any(
+        address in known
+        for address in ("10.0.0.3", "172.32.0.1", "", "proxy", "fe80::1", None, "::ffff:10.0.0.3", "::ffff:x")
+    )
     for bad in ("proxy", "10.0.0.1/8", "10.0.0.0/33", "", "1.2.3", "*"):
         with pytest.raises(UsageError):
             Proxies.of([bad])
