@@ -108,28 +108,11 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
             await read(upstream)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
-async def test_an_answer_that_nobody_asked_for_is_given_to_nobody(late: bool) -> None:
-    told = asyncio.Event()
-
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(ok(b"mine") + (b"" if late or b"/again" in head else ok(b"another's")))
-        if late:
-            await told.wait()
-            writer.write(ok(b"another's"))
-        await reader.read()
-        writer.close()
-
-    listening = await asyncio.start_server(speak, "127.0.0.1", 0)
-    upstream = Upstream(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", timeout=5)
-    assert await read(upstream) == b"mine"
-    (connection,) = upstream._all
-    told.set()
-    async with asyncio.timeout(5):
-        while connection.usable:
-            await asyncio.sleep(0.01)
-    answer = await upstream.send("GET", b"/again")
-    assert await answer.read(100) == b"mine"
-    upstream.close()
-    listening.close()
+async def test_an_answer_that_nobody_asked_for_is_given_to_nobody() -> None:
+    async with server(ok(b"one") + ok(b"another's"), ok(b"two"), ok(b"three")) as (upstream, counts):
+        assert await read(upstream) == b"one"
+        assert await read(upstream) == b"two"
+        (connection,) = upstream._all
+        connection.data_received(ok(b"another's"))
+        assert await read(upstream) == b"three"
+        assert counts == [1, 1, 1]
