@@ -211,19 +211,21 @@ def test_one_that_nobody_names_is_searched_for(tmp_path: Path) -> None:
 
 def test_required_models_are_fetched_first_and_optional_ones_never_block(folder: Path) -> None:
     needed, wished = "loras/needed.safetensors", "loras/wished.safetensors"
-    with ModelHub({"org/repo/needed.safetensors": DATA}) as hub:
+    with ModelHub({f"org/repo/{name}.safetensors": DATA for name in ("needed", "wished")}) as hub:
         variables = models_of(folder, hub, required=needed, optional=wished)
         port = free_port()
         arguments = ("launch", "--comfyui-path", "ComfyUI", "--group", "mine", "--port", str(port))
         done = comfyops(*arguments, "--", "--fail", "exit", folder=folder, variables=variables)
+        assert not (folder / "ComfyUI/models" / wished).exists()
+        (folder / "ComfyUI/models" / wished).write_bytes(DATA[:-1])
+        again = comfyops(*arguments, "--", "--fail", "exit", folder=folder, variables=variables)
         elsewhere = comfyops(*arguments, "--", "--base-directory", "other", folder=folder, variables=variables)
     done.failed_with("launch", "exit code 3", "1 required model to fetch first")
     assert (folder / "ComfyUI/models" / needed).read_bytes() == DATA
-    assert not (folder / "ComfyUI/models" / wished).exists()
+    again.failed_with("launch", "exit code 3", "1 required model there")
+    assert (folder / "ComfyUI/models" / wished).read_bytes() == DATA[:-1]
     elsewhere.failed_with("launch", "exit code 2", "1 required model to fetch first", "--base-directory")
     assert (folder / "ComfyUI/other/models" / needed).read_bytes() == DATA
-    again = comfyops(*arguments, "--", "--fail", "exit", folder=folder, variables=variables)
-    again.failed_with("launch", "exit code 3", "1 required model there")
 
 
 def test_without_a_required_model_nothing_is_started(folder: Path) -> None:

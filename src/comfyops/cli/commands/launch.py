@@ -82,9 +82,10 @@ def have_models(place: Place, groups: list[str] | None, extra: Sequence[str], *,
     """
     session = opened(str(place.root), None)
     provision = parts.model_provision(storage_of(place, extra), session.settings)
-    findings = provision.check(session.wanted(choice(None, None, groups)))
+    wanted = [item for item in session.wanted(choice(None, None, groups)) if item.required]
+    findings = provision.check(wanted)
     made = provision.plan(findings, ask=not session.settings.offline)
-    bad = [(item.entry.id, item.message, item.hint) for item in made.blocked if item.required]
+    bad = [(item.entry.id, item.message, item.hint) for item in made.blocked]
     if made.fetch and not bad:
         words = f"{count(len(made.fetch), 'required model')} to fetch first, {in_words(made.total)}"
         say(f"{words}, into {escape(str(provision.storage.root))} (--no-models starts without)")
@@ -96,7 +97,7 @@ def have_models(place: Place, groups: list[str] | None, extra: Sequence[str], *,
         words = f"{count(len(bad), 'required model')} cannot be had. {name}: {message}"
         hint = f"{hint} Or start without: --no-models.".strip()
         raise ModelError(words, hint=hint, models=[item[0] for item in bad])
-    say(f"{count(sum(item.required for item in findings), 'required model')} there")
+    say(f"{count(len(findings), 'required model')} there")
 
 
 async def planned(place: Place, wanted: LaunchSpec, python: Path | None) -> LaunchPlan:
