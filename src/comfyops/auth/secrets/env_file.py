@@ -50,13 +50,14 @@ class EnvFile:
     def effective(self) -> dict[str, str | None]:
         """What Compose reads for each key, the last line of a key first; None where it reads it as an error."""
         found: dict[str, str | None] = {}
+        known: dict[str, str] = {}
         for line in self.lines:
             if line.key is not None:
-                known = {key: value for key, value in found.items() if value is not None}
                 try:
-                    found[line.key] = env_values.effective(line.written, known)
+                    found[line.key] = known[line.key] = env_values.effective(line.written, known)
                 except env_values.NotReadableError:
                     found[line.key] = None
+                    known.pop(line.key, None)
         return found
 
     def literal(self) -> dict[str, str]:

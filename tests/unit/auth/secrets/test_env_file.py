@@ -151,6 +151,12 @@ def test_a_long_line_is_read_in_no_time() -> None:
     assert env_file.loads(data).dumps() == data
 
 
+def test_a_file_of_many_lines_is_read_in_no_time() -> None:
+    """Each line is read once: with the square of their number this would take minutes."""
+    data = "".join(f"KEY_{number}=a\n" for number in range(100_000)).encode()
+    assert len(env_file.loads(data).effective()) == 100_000
+
+
 def test_the_parser_of_compose_has_read_the_same() -> None:
     """Lines that its own parser was given, with what it read; the values of `set` were written by us."""
     recorded = json.loads((ROOT / "tests/data/compose-env-values.json").read_text())
