@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from comfyops.errors import DownloadError, GatedModelError, UntrustedSourceError
-from comfyops.models.sources import SOURCES, describe, huggingface, source_of
+from comfyops.models.sources import SOURCES, Web, civitai, describe, huggingface, source_of
 from comfyops.models.trust import Trust, parse_hosts, place_of
 from comfyops.testing.model_hub import Faults, ModelHub
 from tests.unit.models.shelf import HF, sha, web, weights
@@ -130,3 +135,58 @@ def test_addresses_of_the_hub_can_be_pinned() -> None:
     assert "/resolve/%5Cg%3C9%3E/" in huggingface.at_revision(URL, r"\g<9>"), "no group of a pattern"
     assert huggingface.at_revision(URL, "abc") == f"{HF}/org/repo/resolve/abc/deep/a.safetensors"
     assert huggingface.page(URL) == f"{HF}/org/repo" and huggingface.repository("https://x/y") == ""
+
+
+GOOD_FILE = {"name": "a.safetensors", "sizeKB": 2.5, "primary": True, "hashes": {"SHA256": "AB" * 32}}
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "sha256"),
+    [
+        ({"files": [GOOD_FILE]}, 2560, "ab" * 32),
+        ({"files": [{**GOOD_FILE, "sizeKB": float("inf")}]}, None, "ab" * 32),
+        ({"files": [{**GOOD_FILE, "sizeKB": float("nan")}]}, None, "ab" * 32),
+        ({"files": [{**GOOD_FILE, "sizeKB": -1}]}, None, "ab" * 32),
+        ({"files": [{**GOOD_FILE, "sizeKB": "5", "hashes": {"SHA256": 5}}]}, None, None),
+        ({"files": [7, None, {**GOOD_FILE, "hashes": [], "metadata": 3}]}, 2560, None),
+    ],
+)
+def test_what_civitai_says_oddly_is_not_believed(body: object, size: int | None, sha256: str | None) -> None:
+    with answering(json.dumps(body).encode()) as asks:
+        remote = describe("https://civitai.com/api/download/models/5", asks)
+        assert (remote.size, remote.sha256) == (size, sha256)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b"{", b"null", b'{"files": 5}', b'{"files": {"a": 1}}', b"[]", b"\xff"]
+)
+def test_an_answer_of_civitai_that_makes_no_sense_is_an_error_in_words(body: bytes) -> None:
+    with answering(body) as asks, pytest.raises(DownloadError):
+        describe("https://civitai.com/api/download/models/5", asks)
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[Web]:
+    """What asks a server that gives this answer to everything, in the place of Civitai."""
+
+    class Routes(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing is written."""
+
+    with HTTPServer(("127.0.0.1", 0), Routes) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        own, plain = parse_hosts(address)
+        try:
+            yield Web(Trust(own, plain), attempts=1, endpoints={civitai.HOME: address})
+        finally:
+            server.shutdown()
+            thread.join()

@@ -18,6 +18,7 @@ from comfyops.models.sources.web import Web
 HOME = "https://civitai.com"
 
 _DOWNLOAD = re.compile(r"/api/download/models/(\d+)")
+_MOST_BYTES = 2**63
 _KNOWN = ("type", "format", "size", "fp")
 
 
@@ -53,7 +54,8 @@ class Civitai:
 
 def _remote(data: Any, url: str, version: str, web: Web) -> Remote:
     files = data.get("files") if isinstance(data, Mapping) else None
-    chosen = _chosen([item for item in files or [] if isinstance(item, Mapping)], url)
+    listed = files if isinstance(files, list) else []
+    chosen = _chosen([item for item in listed if isinstance(item, Mapping)], url)
     if chosen is None:
         raise DownloadError(f"Civitai has no such file of version {version}.", hint="See the files on its page.")
     hashes = chosen.get("hashes")
@@ -88,6 +90,8 @@ def _bytes(kilobytes: Any) -> int | None:
     if isinstance(kilobytes, bool) or not isinstance(kilobytes, int | float):
         return None
     size = kilobytes * 1024
+    if not 0 <= size < _MOST_BYTES:
+        return None
     return round(size) if abs(size - round(size)) < 0.01 else None
 
 

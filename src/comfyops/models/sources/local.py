@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from comfyops.errors import DownloadError
 from comfyops.models.sources.source import Remote
@@ -31,4 +32,4 @@ class Local:
 
 def path_of(url: str) -> Path:
     """The file at such an address."""
-    return Path(unquote(urlsplit(url).path))
+    return Path(url2pathname(urlsplit(url).path))

@@ -49,7 +49,7 @@ class Answer:
         """
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DownloadError(f"{self.url.partition('?')[0]} did not answer with JSON.") from error
 
 
