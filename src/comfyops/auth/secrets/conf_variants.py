@@ -23,7 +23,7 @@ HASH_KEYS = ("COMFYUI_API_TOKEN", "COMFYUI_BEARER_TOKEN", "COMFYUI_AUTH_TOKEN", 
 _BOM = b"\xef\xbb\xbf"  # which some editors and shells of Windows put first
 RAW_KEYS = ("COMFYUI_RAW_TOKEN", "COMFYUI_PASSWORD")
 _DECORATION = " \t├└│─|`+-"  # of lists and of trees
-_LINE = re.compile(r"^[\s├└│─|`+-]*(?P<key>\w+)\s*[:=]\s*(?P<value>.*?)\s*,?$")
+_LINE = re.compile(r"^[\s├└│─|`+-]*(?P<key>\w+)\s*[:=](?P<value>.*)$")
 _ENV_KEYS = {
     "env_main": {"COMFYUI_API_TOKEN": "hash", "COMFYUI_RAW_TOKEN": "password"},
     "docker_env": {"COMFYUI_BEARER_TOKEN": "hash"},
@@ -140,7 +140,7 @@ def _of_lines(text: str) -> dict[str, Any]:
             if items is not None:
                 items += _items(line)
             continue
-        value, items = match["value"], None
+        value, items = match["value"].strip().removesuffix(",").rstrip(), None
         if value in ("", "["):
             found[match["key"]] = items = []
         elif value.startswith("[") and value.endswith("]"):

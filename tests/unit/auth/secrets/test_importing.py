@@ -109,6 +109,11 @@ def test_password_token_and_env_files_become_targets_themselves(tmp_path: Path) 
     assert "HF_TOKEN" not in made.document.targets[2].keys and "repeats its own name" in made.remarks[0]
 
 
+def test_a_line_of_many_spaces_is_read_in_no_time() -> None:
+    found = conf_variants.conf(f"bcrypt_hash: {HASH}{' ' * 200_000},\nnote: a{' ' * 200_000}b\n".encode())
+    assert found.hash == HASH
+
+
 def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
     """Shells of Windows put one before what they write."""
     password, token = tmp_path / "PASSWORD", tmp_path / "qwen-api-user.token"
