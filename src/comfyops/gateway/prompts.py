@@ -68,7 +68,16 @@ def parse(data: Any, limits: Limits) -> Request:
         if node.oddity or node.class_type is None or len(node.id) > _LONGEST_KEY:
             words = f"Node {node.id[:40]!r} is malformed: {node.oddity or 'it has no class_type'}."
             raise RefusedError(400, "invalid_node", words)
-    return Request(raw, graph, _job(data), _client(data), _extra(data), _front(data), _number(data), _targets(data))
+    return Request(
+        raw,
+        graph,
+        _job(data),
+        _client(data),
+        extra_data(data.get("extra_data", {})),
+        _front(data),
+        _number(data),
+        _targets(data),
+    )
 
 
 def read_json(body: bytes, limits: Limits) -> Any:
@@ -185,6 +194,21 @@ def written(request: Request, client: str, *, ahead: bool, turn: int | None = No
     return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
+def extra_data(given: Any) -> dict[str, Any]:
+    """What is said beside a graph, as a server can stand it. Raises RefusedError."""
+    if not isinstance(given, dict):
+        raise RefusedError(400, "invalid_extra_data", "The extra_data is no object.")
+    info = given.get("extra_pnginfo")
+    workflow = info.get("workflow") if isinstance(info, dict) else None
+    if not isinstance(info, dict | None) or not isinstance(workflow, dict | None):
+        # a server that has one such job, or nothing in one of the two places, fails on every GET /api/jobs
+        words = "The extra_pnginfo in extra_data, or the workflow in it, is no object."
+        raise RefusedError(400, "invalid_extra_data", words)
+    if "extra_pnginfo" in given and workflow is None:
+        return {**given, "extra_pnginfo": {name: value for name, value in (info or {}).items() if name != "workflow"}}
+    return given
+
+
 def is_job_id(text: object) -> bool:
     """Whether this is the form in which every job has its id."""
     return isinstance(text, str) and _UUID.fullmatch(text) is not None
@@ -214,21 +238,6 @@ def _client(data: Mapping[str, Any]) -> str:
         return ""
     if not isinstance(given, str) or len(given) > LONGEST_CLIENT:
         raise RefusedError(400, "invalid_client_id", "The client_id is no string of reasonable length.")
-    return given
-
-
-def _extra(data: Mapping[str, Any]) -> dict[str, Any]:
-    given = data.get("extra_data", {})
-    if not isinstance(given, dict):
-        raise RefusedError(400, "invalid_extra_data", "The extra_data is no object.")
-    info = given.get("extra_pnginfo")
-    workflow = info.get("workflow") if isinstance(info, dict) else None
-    if not isinstance(info, dict | None) or not isinstance(workflow, dict | None):
-        # a server that has one such job, or nothing in one of the two places, fails on every GET /api/jobs
-        words = "The extra_pnginfo in extra_data, or the workflow in it, is no object."
-        raise RefusedError(400, "invalid_extra_data", words)
-    if "extra_pnginfo" in given and workflow is None:
-        return {**given, "extra_pnginfo": {name: value for name, value in (info or {}).items() if name != "workflow"}}
     return given
 
 

@@ -40,6 +40,14 @@ async def test_a_job_is_accepted_run_and_shown_with_its_outputs(api: Rig) -> Non
     assert (await api.ask("GET", f"/jobs/{job['id']}/workflow"))[1] == {"workflow": picture(), "format": "api"}
 
 
+@pytest.mark.parametrize("info", [[1], "x", 7, {"workflow": [1]}, {"workflow": "x"}])
+async def test_what_is_said_beside_a_workflow_has_the_form_that_servers_can_stand(still: Rig, info: object) -> None:
+    job = {"workflow": picture(), "extra_data": {"extra_pnginfo": info}}
+    for path, body in (("/jobs", job), ("/batches", {"jobs": [job]})):
+        status, error, _ = await still.ask("POST", path, json=body)
+        assert 400 <= status < 500 and "extra_pnginfo" in error["error"]["message"]
+
+
 async def test_the_same_key_gives_the_same_job_and_another_request_is_refused(still: Rig) -> None:
     headers = {"Idempotency-Key": "k1"}
     body = {"workflow": picture()}

@@ -93,6 +93,8 @@ POISON: dict[str, object] = {
     "an id in capitals": {"prompt": GOOD, "prompt_id": ID.upper()},
     "an id with a path": {"prompt": GOOD, "prompt_id": "../42"},
     "extra data that is text": {"prompt": GOOD, "extra_data": "x"},
+    "a picture's info that is a list": {"prompt": GOOD, "extra_data": {"extra_pnginfo": [1]}},
+    "a picture's workflow that is text": {"prompt": GOOD, "extra_data": {"extra_pnginfo": {"workflow": "x"}}},
     "a number that is none": {"prompt": GOOD, "number": "first"},
     "a number beyond reason": {"prompt": GOOD, "number": 1e300},
     "targets that are no list": {"prompt": GOOD, "partial_execution_targets": "1"},
@@ -142,6 +144,12 @@ async def test_no_poison_reaches_a_server_that_would_break_on_it(fresh: House) -
     status, answer = await fresh.ask("POST", "/prompt", tokens[0], json={"prompt": GOOD})
     assert status == 200
     await finished(fresh, tokens[0], answer["prompt_id"])
+
+
+@pytest.mark.parametrize("info", [None, {}, {"workflow": None}])
+def test_a_workflow_that_is_null_is_left_out_of_what_is_said(info: object) -> None:
+    assert prompts.extra_data({"extra_pnginfo": info, "x": 1}) == {"extra_pnginfo": {}, "x": 1}
+    assert prompts.extra_data({"x": 1}) == {"x": 1}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-32"])

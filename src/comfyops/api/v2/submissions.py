@@ -10,6 +10,7 @@ from comfyops.api.v2.faults import ApiError
 from comfyops.api.v2.requests import digest
 from comfyops.api.v2.shapes import MAX_LABELS, MAX_TEXT
 from comfyops.auth.principal import Principal
+from comfyops.gateway import prompts
 from comfyops.jobs.job import Submission
 from comfyops.jobs.queue import Queue
 
@@ -39,7 +40,7 @@ async def submission_of(
         needs_vram=round(body.needs_vram_gb * 2**30),
         backend=body.backend,
         webhook_url=body.webhook_url,
-        extra_data=body.extra_data or {},
+        extra_data=prompts.extra_data(body.extra_data or {}),
     )
 
 
