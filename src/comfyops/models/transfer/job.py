@@ -35,6 +35,7 @@ from comfyops.support.locks import locked
 
 _HASH_STEP = 32 * MIB  # hashed before the journal is looked at again
 _POLL = 0.02
+_CLAIM_EVERY = 1.0  # seconds between looks whether the file gets its share of the connections
 _MEASURE_EVERY = 0.3  # seconds between looks at the beginning of a file of unknown size
 
 
@@ -67,6 +68,7 @@ class Job:
         self._whole: set[str] = set()  # addresses whose server turned out to know no ranges
         self._reused = 0
         self._measure_at = 0.0
+        self._claim_at = 0.0
         self._promised = request.sha256 is not None
 
     def cancel(self) -> None:
@@ -273,6 +275,7 @@ class Job:
         self.meter.present = lambda: work.ranges.size - work.ranges.missing()
         self.meter.network = lambda: before + work.downloaded
         self.meter.status = "downloading"
+        self._claim_at = time.monotonic() + _CLAIM_EVERY
         self._lanes.add(work)
         try:
             with FrontierHash(where.part, max(0, self._settings.files - 1)) as hashing:
@@ -294,6 +297,9 @@ class Job:
         if not self.meter.total and time.monotonic() > self._measure_at:
             self.meter.total = self._measured(work.partial.path) or 0
             self._measure_at = time.monotonic() + _MEASURE_EVERY
+        if time.monotonic() > self._claim_at:
+            self._claim_at = time.monotonic() + _CLAIM_EVERY
+            self._lanes.claim(work)
         with self._lanes.looking():
             frontier = work.ranges.frontier()
         if hashing.position < frontier:

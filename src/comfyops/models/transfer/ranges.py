@@ -64,6 +64,18 @@ class Ranges:
         victim.end = middle = victim.position + (end - victim.position) // 2
         return self._run(middle, end)
 
+    def cut(self) -> bool:
+        """End the running segment with most to come where it is: the rest is a gap again. False where all are nearly
+        done.
+        """
+        victim = max(self.running, key=lambda segment: segment.missing, default=None)
+        if victim is None or victim.missing < LEAST_STEAL:
+            return False
+        end = victim.end
+        victim.end = rest = victim.position
+        self.gaps = merged([*self.gaps, (rest, end)])
+        return True
+
     def give_back(self, segment: Segment) -> None:
         """A segment is no longer fetched; what is missing of it becomes a gap again."""
         self.running.remove(segment)

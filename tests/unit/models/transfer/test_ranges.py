@@ -9,7 +9,7 @@ from comfyops.models.transfer.ranges import LONGEST, SHORTEST, Ranges, complemen
 from comfyops.models.transfer.request import MIB
 
 SIZE = 40 * MIB
-ACTIONS = ["take", "steal", "write", "back", "whole"]
+ACTIONS = ["take", "steal", "cut", "write", "back", "whole"]
 pairs = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), max_size=12)
 
 
@@ -22,9 +22,7 @@ def test_merged_and_complement_share_out_every_byte(ranges: list[tuple[int, int]
     assert merged(complement(merged(ranges), 100)) == complement(merged(ranges), 100)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["take", "steal", "write", "back", "whole"]), st.integers(0, 9)), max_size=60)
-)
+@given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 9)), max_size=60))
 def test_no_byte_is_claimed_that_was_not_written(steps: list[tuple[str, int]]) -> None:
     ranges = Ranges(SIZE)
     written: set[int] = set()  # in units of a MiB / 4
@@ -34,6 +32,8 @@ def test_no_byte_is_claimed_that_was_not_written(steps: list[tuple[str, int]]) -
             ranges.take(SHORTEST)
         elif action == "steal":
             ranges.steal()
+        elif action == "cut":
+            ranges.cut()
         elif action == "whole" and number == 0:
             ranges.forget_beyond_frontier()
         elif ranges.running:
@@ -68,6 +68,17 @@ def test_the_longest_running_segment_is_halved_and_a_short_one_is_left_alone() -
     assert stolen is not None and (first.end, stolen.start, stolen.end) == (10 * MIB, 10 * MIB, 20 * MIB)
     first.position, stolen.position = 9 * MIB, 19 * MIB
     assert ranges.steal() is None
+
+
+def test_a_running_segment_is_cut_where_it_is() -> None:
+    ranges = Ranges(20 * MIB)
+    segment = ranges.take(16 * MIB)
+    assert segment is not None
+    segment.position = 3 * MIB
+    assert ranges.cut() and segment.missing == 0 and ranges.gaps == [(3 * MIB, 20 * MIB)]
+    segment.position += 1000  # what its thread had read by then
+    ranges.give_back(segment)
+    assert ranges.frontier() == 3 * MIB and not ranges.cut()
 
 
 def test_a_rest_that_is_hardly_longer_than_a_segment_is_not_cut_in_two() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from comfyops.errors import IntegrityError, UnsafeNameError, UntrustedSourceError
 from comfyops.models.transfer import DownloadProgress, FileRequest, FileResult, Transfers, TransferSettings
+from comfyops.models.transfer.ranges import SHORTEST
 from comfyops.models.transfer.request import MIB
 from comfyops.testing.model_hub import Faults, ModelHub
 
@@ -248,6 +249,25 @@ def test_important_files_come_first_and_the_order_can_be_changed(tmp_path: Path)
         requests = [ask(hub, tmp_path, "low"), ask(hub, tmp_path, "last"), ask(hub, tmp_path, "high", priority=5)]
         assert all(result.ok for result in transfers.run(requests, watch))
     assert ended == ["high", "last", "low"]
+
+
+@pytest.mark.parametrize("priority", [0, 5])
+def test_a_file_that_comes_later_gets_its_share_at_once(priority: int, tmp_path: Path) -> None:
+    """Not when a connection of another file is done with its segment, which takes twenty seconds here."""
+    come: dict[str, int] = {"early": 0, "late": 0}
+    with ModelHub({NAME: DATA}, Faults(throttle=SHORTEST / 20)) as hub:
+        settings = TransferSettings(connections=2 if priority == 0 else 1, files=2, stall_timeout=60)
+        transfers = Transfers(settings, on_ready=lambda transfers: transfers.pause("late"))
+
+        def watch(progress: DownloadProgress) -> None:
+            come[progress.model_name] = progress.downloaded_bytes
+            if come["early"] and not come["late"]:
+                transfers.resume("late")
+            if come["late"] or come["early"] > SHORTEST:
+                transfers.cancel()
+
+        transfers.run([ask(hub, tmp_path, "early"), ask(hub, tmp_path, "late", priority=priority)], watch)
+    assert come["late"] and come["early"] < SHORTEST
 
 
 def test_a_bandwidth_cap_is_kept_over_all_connections(tmp_path: Path) -> None:
