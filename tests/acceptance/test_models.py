@@ -290,6 +290,11 @@ def test_an_address_that_no_catalog_has_is_fetched(desk: Desk) -> None:
     desk.run("download", "--url", url, "--folder", "vae/../..", *where).failed_with("unsafe_name")
     other = ("--folder", "vae", "--filename", "ae.safetensors")  # which the catalog knows as another file
     desk.run("download", "--url", url, *other, *where).failed_with("usage", "another file", exit_code=2)
+    desk.run("download", "--url", "", "--folder", "vae", *where).failed_with("usage", "empty", exit_code=2)
+    manager = ("--via-manager", "http://127.0.0.1:9")
+    desk.run("download", "--url", url, "--folder", "vae", *manager).failed_with("usage", "models add", exit_code=2)
+    offline = desk.run("download", "--url", url, "--folder", "vae", *where, "--dry-run", HF_HUB_OFFLINE="1")
+    assert offline.code == 0 and "vae/a.safetensors" in offline.out, "its address names the file"
     assert desk.files == [] and not desk.hub.asked("store")
     as_there = ("--relative-path", "models/Loras/mine", "--filename", "b.safetensors")
     done = desk.run("download", "--url", url, *as_there, *where, "--json")

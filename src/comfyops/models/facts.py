@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from comfyops.errors import DownloadError, ModelError, UpstreamChangedError, UsageError
-from comfyops.models.entry import ModelEntry, parse
+from comfyops.models.entry import ENDINGS, ModelEntry, parse
 from comfyops.models.lock import Pin, now
 from comfyops.models.sources import Remote, Web, describe
 
@@ -47,19 +49,28 @@ def of_address(
     Raises CatalogError, UnsafeNameError, UsageError where nobody says the name, UpstreamChangedError where the source
     has another file than what is given, and what `describe` raises.
     """
+    if not url.strip():
+        raise UsageError("The address is empty.", hint="Give the address of a model's file.")
     data = {"folder": folder, "url": url, "size": size, "sha256": sha256, "required_in": list(groups)}
     remote = None
     if web is not None and not (file and size is not None and sha256):
         (address,) = parse({**data, "file": file or "x.safetensors"}, "the model").urls
         remote = describe(address, web)
         file = file or remote.file
+    file = file or _last(url)
     if not file:
-        raise UsageError("The source does not say the file's name.", hint="Give it with --file NAME.")
+        raise UsageError("Nobody says the file's name.", hint="Give it with --file NAME.")
     entry = parse({**data, "file": file}, "the model")
     if remote is None:
         return entry
     _unchanged(entry, remote)
     return entry.with_facts(remote.size, remote.sha256)
+
+
+def _last(url: str) -> str | None:
+    """The file's name that an address ends in, where it is one of a model."""
+    name = unquote(url.partition("?")[0].rpartition("/")[2])
+    return name if PurePosixPath(name).suffix.lower() in ENDINGS else None
 
 
 def ask(entries: Sequence[ModelEntry], web: Web) -> tuple[Answered, ...]:

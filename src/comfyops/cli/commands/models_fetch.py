@@ -120,7 +120,7 @@ def download(
         str | None, typer.Option("--folder", "--relative-path", help="With --url: where it belongs, such as loras.")
     ] = None,
     filename: Annotated[
-        str | None, typer.Option("--filename", help="With --url: the name of its file; else the source's.")
+        str | None, typer.Option("--filename", "--file", help="With --url: the name of its file; else the source's.")
     ] = None,
     via_manager: Annotated[
         str | None, typer.Option("--via-manager", help="Address of a ComfyUI whose ComfyUI-Manager fetches the models.")
@@ -150,6 +150,8 @@ def download(
     if url is None and (folder is not None or filename is not None):
         raise UsageError("--folder and --filename go with --url.")
     if via_manager is not None:
+        if url is not None:
+            raise UsageError("--url does not go with --via-manager; add the model with `comfyops models add` first.")
         return _remotely(via_manager, chosen, catalog, wait, only_shown=check_only or dry_run)
     session = opened(
         *(comfyui_path, models_dir, catalog, lock),
