@@ -91,7 +91,8 @@ def test_a_download_is_seen_and_steered_from_another_process(desk: Desk) -> None
         assert desk.run("downloads", "priority", "loras/a.safetensors", "5").code == 0
         desk.run("downloads", "pause", "nonsense").failed_with("unknown_model", "nonsense")
         desk.hub.faults = Faults()
-        assert desk.run("downloads", "resume").code == 0
+        resumed = desk.run("downloads", "resume")
+        assert (resumed.code, resumed.out.count("resume  loras/")) == (0, 2) and "put in place" not in resumed.err
         out, err = process.communicate(timeout=SECONDS)
     finally:
         process.kill()

@@ -98,9 +98,12 @@ def resume(
     asked = _asked("resume", names, known=bool(left))
     outcomes = [outcome for record, files in left for outcome in _gone_on(home, record, files, quiet=quiet or as_json)]
     data = {**asked.data, "outcomes": [outcome_data(item) for item in outcomes]}
-    notes = [*asked.notes, f"{count(sum(item.ok for item in outcomes), 'file')} put in place"]
+    notes = [*asked.notes] if asked.data["asked"] or not left else []
+    if left:
+        notes.append(f"{count(sum(item.ok for item in outcomes), 'file')} put in place")
     failed = any(not item.ok for item in outcomes)
-    return Result("models downloads resume", data, list(outcome_lines(outcomes)), notes, exit_code=int(failed))
+    lines = [*asked.lines, *outcome_lines(outcomes)]
+    return Result("models downloads resume", data, lines, notes, exit_code=int(failed))
 
 
 def _gone_on(home: Path, record: Record, files: Sequence[RecordedFile], *, quiet: bool) -> tuple[Outcome, ...]:
