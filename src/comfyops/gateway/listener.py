@@ -15,6 +15,11 @@ from pathlib import Path
 
 import uvicorn
 
+try:
+    import resource
+except ImportError:  # there is none on Windows
+    resource = None  # type: ignore[assignment]
+
 from comfyops.errors import PortInUseError, UsageError
 from comfyops.gateway.app import Gateway
 from comfyops.gateway.connection import Connection
@@ -24,6 +29,7 @@ from comfyops.gateway.socket_connection import SocketConnection
 
 Ending = Callable[[], Awaitable[None]]
 
+_CONNECTIONS = 65_536  # and other files that may be open
 _MESSAGE = 1024 * 1024  # bytes of one websocket message of a client
 
 
@@ -45,6 +51,7 @@ async def listening(
     Raises PortInUseError and UsageError where it cannot listen there.
     """
     async with AsyncExitStack() as stack:
+        allow_connections()
         config = _config(gateway, gateway.settings.limits.body_seconds, certificate, key)
         sock = stack.enter_context(contextlib.closing(_bound(host, port)))
         await gateway.start()
@@ -121,6 +128,22 @@ def _config(app: ASGIApp, patience: float, certificate: str | None = None, key: 
         hint = "Both are PEM files, and the key is that of the certificate, without a passphrase."
         raise UsageError(f"Certificate or key cannot be used: {error.strerror or error}.", hint=hint) from error
     return config
+
+
+def allow_connections() -> int:
+    """Let this process have as many files and connections open as the system lets it, within reason; gives how many.
+
+    What a shell or a service starts may have 1,024: who opens so many connections would keep everybody else out.
+    """
+    if resource is None:
+        return _CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _CONNECTIONS:
+        return _CONNECTIONS
+    wanted = _CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, _CONNECTIONS)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _written(host: str, sock: socket.socket) -> str:

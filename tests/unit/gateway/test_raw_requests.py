@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -162,3 +164,14 @@ async def test_a_long_answer_ends_with_the_client_it_is_for(tmp_path: Path, leav
             async with asyncio.timeout(20):
                 await cut.wait()
             writer.close()
+
+
+def test_a_gateway_may_have_as_many_connections_as_the_system_lets_it() -> None:
+    code = (
+        "import resource; soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE);"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard));"
+        "from comfyops.gateway.listener import allow_connections;"
+        "assert allow_connections() == min(hard, 65536) if hard > 0 else 65536;"
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 100"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
