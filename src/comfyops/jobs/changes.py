@@ -17,7 +17,7 @@ _j = schema.jobs.c
 def cancel(tx: Tx, job: str, owner: str | None) -> Job:
     """Cancel a waiting job; have whoever runs an active one stop it. Raises UnknownJobError."""
     rows.check_owner(tx.connection, job, owner)
-    if transitions.move(tx, job, JobState.CANCELLED, _j.state == JobState.WAITING) is None:
+    if transitions.move(tx, job, JobState.CANCELLED, schema.IS_WAITING) is None:
         asked = update(schema.jobs).where(_j.id == job, _j.state.notin_(OVER), _j.cancel_requested.is_(None))
         tx.execute(asked.values(cancel_requested=tx.now))
         tx.wakes.add(hub.CANCEL)
@@ -26,10 +26,10 @@ def cancel(tx: Tx, job: str, owner: str | None) -> Job:
 
 def cancel_waiting(tx: Tx, owner: str | None, newest: int, most: int) -> int:
     """Cancel at most so many of the waiting jobs up to a number; how many."""
-    wanted = _up_to(owner, newest).where(_j.state == JobState.WAITING).limit(most)
+    wanted = _up_to(owner, newest).where(schema.IS_WAITING).limit(most)
     jobs = list(tx.execute(wanted).scalars())
     for job in jobs:
-        transitions.move(tx, job, JobState.CANCELLED, _j.state == JobState.WAITING)
+        transitions.move(tx, job, JobState.CANCELLED, schema.IS_WAITING)
     return len(jobs)
 
 
@@ -74,7 +74,7 @@ def set_priority(tx: Tx, job: str, priority: int, owner: str | None) -> Job:
     if abs(priority) > submitting.MAX_PRIORITY:
         raise UsageError(f"The priority {priority} is out of range.")
     found = rows.read_job(tx.connection, job, owner)
-    waiting = (_j.id == job, _j.state == JobState.WAITING)
+    waiting = (_j.id == job, schema.IS_WAITING)
     if not tx.execute(update(schema.jobs).where(*waiting).values(priority=priority)).rowcount:
         raise JobStateError(f"The job {job} is {found.state.value}: it waits for no turn.", **_facts(found))
     tx.wakes.add(hub.PLACE)

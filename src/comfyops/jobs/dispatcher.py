@@ -25,7 +25,7 @@ from comfyops.jobs.clients import Clients, ClientSettings
 from comfyops.jobs.engine import Engine, run_id
 from comfyops.jobs.exports import Exporter, ExportSettings
 from comfyops.jobs.fleet import BackendRow
-from comfyops.jobs.job import ACTIVE, Job
+from comfyops.jobs.job import Job
 from comfyops.jobs.lock import FileLock
 from comfyops.jobs.placing import Placer
 from comfyops.jobs.probing import Prober, ProbeSettings
@@ -229,14 +229,14 @@ class Dispatcher:
 
     def _unwanted(self, connection: Connection) -> list[str]:
         j = schema.jobs.c
-        mine = (j.state.in_(ACTIVE), j.runner == self.name, j.cancel_requested.is_not(None))
+        mine = (schema.IS_ACTIVE, j.runner == self.name, j.cancel_requested.is_not(None))
         return list(connection.execute(select(j.id).where(*mine)).scalars())
 
     async def _tidying(self) -> None:
         """Take up what fell out of hands: runs of dead dispatchers, and jobs that were bound and never begun."""
         await self._engine.adopt(self._living)
         j = schema.jobs.c
-        active = select(j.id, j.attempt).where(j.state.in_(ACTIVE), j.runner.in_([self.name]))
+        active = select(j.id, j.attempt).where(schema.IS_ACTIVE, j.runner.in_([self.name]))
         found = await self._store.read(lambda connection: connection.execute(active).all())
         fallen = await self._store.write(lambda tx: leases.orphans(tx, self._living))
         idle = [(job, attempt) for job, attempt in [*found, *fallen] if job not in self._runner.active]

@@ -16,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 from comfyops.backends.http import checked_url
 from comfyops.errors import JobStateError, UnknownBackendError, UsageError
 from comfyops.jobs import hub, schema
-from comfyops.jobs.job import ACTIVE
 from comfyops.jobs.offers import Offer
 from comfyops.jobs.store import Store, Tx
 
@@ -141,7 +140,7 @@ def _read_documents(connection: Connection, keys: set[str]) -> list[Offer]:
 def read_all(connection: Connection) -> tuple[BackendRow, ...]:
     """Every backend, by name."""
     j = schema.jobs.c
-    running = dict(connection.execute(select(j.backend, j.id).where(j.state.in_(ACTIVE))).all())
+    running = dict(connection.execute(select(j.backend, j.id).where(schema.IS_ACTIVE)).all())
     rows = connection.execute(select(*COLUMNS).order_by(_b.id))
     return tuple(_backend(row, running.get(row.id)) for row in rows)
 
@@ -152,7 +151,7 @@ def read_one(connection: Connection, name: str) -> BackendRow:
     if row is None:
         raise UnknownBackendError(f"There is no backend {name[:80]!r}.", backend=name)
     j = schema.jobs.c
-    statement = select(j.id).where(j.backend == name, j.state.in_(ACTIVE))
+    statement = select(j.id).where(j.backend == name, schema.IS_ACTIVE)
     return _backend(row, connection.execute(statement).scalar())
 
 

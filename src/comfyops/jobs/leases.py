@@ -11,7 +11,6 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from comfyops import __version__
 from comfyops.errors import DispatcherTakenError
 from comfyops.jobs import hub, schema
-from comfyops.jobs.job import ACTIVE
 from comfyops.jobs.store import Tx
 
 _d, _b, _j = schema.dispatchers.c, schema.backends.c, schema.jobs.c
@@ -90,7 +89,7 @@ class Leases:
 
     def _release(self, tx: Tx, most: int | None = None) -> None:
         """Give backends back, those without a job first; where `most` is given only those."""
-        busy = select(_j.backend).where(_j.state.in_(ACTIVE), _j.backend.is_not(None))
+        busy = select(_j.backend).where(schema.IS_ACTIVE, _j.backend.is_not(None))
         mine = select(_b.id).where(_b.dispatcher == self.name)
         if most is not None:
             mine = mine.where(_b.id.not_in(busy)).order_by(_b.id.desc()).limit(most)
@@ -100,5 +99,5 @@ class Leases:
 
 def orphans(tx_or_connection: Tx, living: tuple[str, ...]) -> list[tuple[str, int]]:
     """The active jobs, with their attempts, whose runner does not live."""
-    statement = select(_j.id, _j.attempt).where(_j.state.in_(ACTIVE), _j.runner.not_in(living))
+    statement = select(_j.id, _j.attempt).where(schema.IS_ACTIVE, _j.runner.not_in(living))
     return [(row.id, row.attempt) for row in tx_or_connection.execute(statement)]

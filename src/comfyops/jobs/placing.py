@@ -10,7 +10,7 @@ from sqlalchemy import Connection, case, func, select
 
 from comfyops.jobs import quotas, reading, schema, steps
 from comfyops.jobs.fleet import Fleet
-from comfyops.jobs.job import ACTIVE, Job, JobState
+from comfyops.jobs.job import Job
 from comfyops.jobs.needs import Needs
 from comfyops.jobs.offers import Fits, Offer
 from comfyops.jobs.placement import place
@@ -94,7 +94,7 @@ class Placer:
 
     def _groups(self, connection: Connection, now: float) -> list[Group]:
         keys = (_j.owner, _j.priority, _j.needs_key)
-        ready = (_j.state == JobState.WAITING, _j.blockers == 0, steps.is_due(now))
+        ready = (schema.IS_WAITING, _j.blockers == 0, steps.is_due(now))
         since = case((_j.not_before > _j.created_at, _j.not_before), else_=_j.created_at)
         oldest = func.min(since).label("oldest")
         statement = select(*keys, func.count().label("count"), oldest).where(*ready).group_by(*keys)
@@ -136,11 +136,11 @@ class Placer:
         columns = (_j.backend, _j.owner, _j.bound_at, _n.model_set, _t.warm, _t.cold)
         whole = schema.jobs.join(schema.needs, _n.key == _j.needs_key)
         whole = whole.outerjoin(schema.timings, _t.needs_key == _j.needs_key)
-        statement = select(*columns).select_from(whole).where(_j.state.in_(ACTIVE), _j.backend.in_(names))
+        statement = select(*columns).select_from(whole).where(schema.IS_ACTIVE, _j.backend.in_(names))
         return {row.backend: row for row in connection.execute(statement)}
 
     def _owners(self, connection: Connection, groups: Sequence[Group]) -> dict[str, Owner]:
-        running = select(_j.owner, func.count()).where(_j.state.in_(ACTIVE)).group_by(_j.owner)
+        running = select(_j.owner, func.count()).where(schema.IS_ACTIVE).group_by(_j.owner)
         counts: dict[str, int] = dict(connection.execute(running).all())
         limits = {quota.owner: quota for quota in quotas.read_all(connection)}
         names = {group.owner for group in groups}

@@ -16,7 +16,6 @@ from comfyops.errors import BackendError, ComfyOpsError
 from comfyops.jobs import hub, rows, schema
 from comfyops.jobs.clients import Clients
 from comfyops.jobs.fleet import BackendRow, BackendState
-from comfyops.jobs.job import ACTIVE
 from comfyops.jobs.offers import Offer, offer_of
 from comfyops.jobs.store import Store, Tx
 from comfyops.workflows.graph import Graph, GraphBuilder
@@ -166,7 +165,7 @@ def _last_end(connection: Connection, backend: str) -> float:
 def _unwanted(connection: Any, backend: str, ids: list[str]) -> list[str]:
     a, j = schema.attempts.c, schema.jobs.c
     ours = set(connection.execute(select(a.prompt_id).where(a.backend == backend, a.prompt_id.in_(ids))).scalars())
-    wanted = select(j.prompt_id).where(j.backend == backend, j.state.in_(ACTIVE))
+    wanted = select(j.prompt_id).where(j.backend == backend, schema.IS_ACTIVE)
     return sorted(ours - set(connection.execute(wanted).scalars()))
 
 

@@ -162,6 +162,10 @@ class Queue:
         than number `since`, by owner, client and number."""
         return await self.store.read(lambda connection: reading.read_sent(connection, owner, client, since))
 
+    async def under_way(self, owner: str | None = None) -> int:
+        """How many jobs wait or run."""
+        return await self.store.read(lambda connection: reading.read_under_way(connection, owner))
+
     async def get_many(self, jobs: Sequence[str]) -> list[Job]:
         """These jobs with their graphs, as far as they are there, in any order."""
         return await self.store.read(lambda connection: reading.read_whole(connection, jobs))

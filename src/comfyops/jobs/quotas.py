@@ -8,7 +8,6 @@ from sqlalchemy import Connection, bindparam, delete, select
 
 from comfyops.errors import QueueFullError, UsageError
 from comfyops.jobs import hub, schema
-from comfyops.jobs.job import JobState
 from comfyops.jobs.store import Store, Tx, upsert
 
 _RETRY_AFTER = 15  # seconds
@@ -52,7 +51,7 @@ class Quotas:
 
 _j = schema.jobs.c
 _LIMIT = select(schema.quotas.c.max_waiting).where(schema.quotas.c.owner == bindparam("who"))
-_WAITING = select(_j.number).where(_j.owner == bindparam("who"), _j.state == JobState.WAITING)
+_WAITING = select(_j.number).where(_j.owner == bindparam("who"), schema.IS_WAITING)
 _WAITING = _WAITING.limit(1).offset(bindparam("left"))  # the first beyond as many as there is room for
 
 

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from comfyops.errors import UsageError
 from comfyops.jobs import quotas, rows, schema
 from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.job import (
-    ACTIVE,
     Attempt,
     Explanation,
     Filter,
@@ -40,7 +39,10 @@ def read_page(connection: Connection, which: Filter, cursor: str | None) -> Page
     limit = max(1, min(which.limit, MAX_PAGE))
     listed = rows.whole() if which.with_graphs else rows.listed()
     statement = listed.where(*_conditions(which)).limit(limit + 1).offset(which.offset)
-    order = _j.number.asc() if which.oldest_first else _j.number.desc()
+    number: ColumnElement[int] = _j.number
+    if which.states and not any(state.over for state in which.states):
+        number = number + 0  # they are few: they are to be found by their state, not by going through all numbers
+    order = number.asc() if which.oldest_first else number.desc()
     if cursor is not None:
         after = _number(cursor)
         statement = statement.where(_j.number > after if which.oldest_first else _j.number < after)
@@ -54,7 +56,7 @@ def _conditions(which: Filter) -> list[Any]:
     equal = {name: getattr(which, name) for name in wanted}
     conditions = [_j[name] == value for name, value in equal.items() if value is not None]
     if which.states:
-        conditions.append(_j.state.in_(which.states))
+        conditions.append(schema.is_one_of(which.states))
     if which.ids:
         conditions.append(_j.id.in_(which.ids))
     conditions += [_j.tags.contains(rows.dump(tag), autoescape=True) for tag in which.tags]
@@ -86,14 +88,17 @@ class InQueue:
 
 def read_queue(connection: Connection, owner: str | None, limit: int) -> InQueue:
     """What runs and waits, at most `limit` of each."""
-    running = _in_queue(ACTIVE, owner).order_by(_j.number).limit(limit)
-    waiting = _in_queue((JobState.WAITING,), owner).order_by(_j.priority, _j.number).limit(limit)
+    mine = () if owner is None else (_j.owner == owner,)
+    running = select(_j.id).where(schema.IS_ACTIVE, *mine).order_by(_j.number + 0).limit(limit)
+    waiting = select(_j.id).where(schema.IS_WAITING, *mine).order_by(_j.priority, _j.number).limit(limit)
     return InQueue(tuple(connection.execute(running).scalars()), tuple(connection.execute(waiting).scalars()))
 
 
-def _in_queue(states: Sequence[JobState], owner: str | None) -> Select[Any]:
-    wanted: Select[Any] = select(_j.id).where(_j.state.in_(states))
-    return wanted if owner is None else wanted.where(_j.owner == owner)
+def read_under_way(connection: Connection, owner: str | None) -> int:
+    """How many jobs wait or run."""
+    mine = () if owner is None else (_j.owner == owner,)
+    counted = (select(func.count()).where(which, *mine) for which in (schema.IS_WAITING, schema.IS_ACTIVE))
+    return sum(connection.execute(statement).scalar_one() for statement in counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +116,14 @@ def read_sent(connection: Connection, owner: str | None, client: str | None, sin
     """The newest number, and the jobs of clients that wait, run, or are newer than number `since`, by owner, client and
     number; None = of all."""
     newest = newest_number(connection)  # first: what comes meanwhile is newer than that
-    wanted = select(_j.id, _j.number, _j.owner, _j.client_id, _j.state).where(
-        or_(_j.state.in_((JobState.WAITING, *ACTIVE)), _j.number > since),
-        _j.client_id != "" if client is None else _j.client_id == client,
-    )
-    wanted = wanted if owner is None else wanted.where(_j.owner == owner)
-    found = connection.execute(wanted.order_by(_j.owner, _j.client_id, _j.number))
-    return newest, [Sent(row.id, row.number, row.owner, row.client_id, JobState(row.state)) for row in found]
+    mine = [_j.client_id != "" if client is None else _j.client_id == client]
+    mine += [] if owner is None else [_j.owner == owner]
+    columns = select(_j.id, _j.number, _j.owner, _j.client_id, _j.state)
+    found: dict[str, Sent] = {}
+    for which in (schema.IS_WAITING, schema.IS_ACTIVE, _j.number > since):  # each has an index; all in one have none
+        for row in connection.execute(columns.where(which, *mine)):
+            found[row.id] = Sent(row.id, row.number, row.owner, row.client_id, JobState(row.state))
+    return newest, sorted(found.values(), key=lambda job: (job.owner, job.client, job.number))
 
 
 def newest_number(connection: Connection) -> int:
@@ -187,7 +193,7 @@ def read_explanation(connection: Connection, job_id: str, owner: str | None, fle
 def read_place(connection: Connection, job: Job) -> int:
     """How many waiting jobs go before this one."""
     before = or_(_j.priority < job.priority, and_(_j.priority == job.priority, _j.number < job.number))
-    statement = select(func.count()).where(_j.state == JobState.WAITING, before)
+    statement = select(func.count()).where(schema.IS_WAITING, before)
     return int(connection.execute(statement).scalar_one())
 
 
@@ -213,7 +219,7 @@ def _why_unplaced(connection: Connection, job: Job, placed: tuple[Placed, ...], 
         return f"No backend can run it now: {'; '.join(reasons)}."
     quota = next((item for item in quotas.read_all(connection) if item.owner == job.owner), None)
     if quota is not None and quota.max_running is not None:
-        running = select(func.count()).where(_j.owner == job.owner, _j.state.in_(ACTIVE))
+        running = select(func.count()).where(_j.owner == job.owner, schema.IS_ACTIVE)
         if connection.execute(running).scalar_one() >= quota.max_running:
             return f"{job.owner} has all {quota.max_running} jobs at work that its quota allows."
     if placed and job.error is not None:

@@ -30,11 +30,11 @@ class Keep:
 
 def expire(tx: Tx) -> int:
     """End waiting jobs whose deadline has passed; gives how many."""
-    late = select(_j.id).where(_j.state == JobState.WAITING, _j.deadline.is_not(None), _j.deadline < tx.now)
+    late = select(_j.id).where(schema.IS_WAITING, _j.deadline.is_not(None), _j.deadline < tx.now)
     jobs = list(tx.execute(late.limit(_AT_ONCE)).scalars())
     error = JobError("deadline", "Its deadline passed before it could run.")
     for job in jobs:
-        transitions.move(tx, job, JobState.EXPIRED, _j.state == JobState.WAITING, error=error)
+        transitions.move(tx, job, JobState.EXPIRED, schema.IS_WAITING, error=error)
     return len(jobs)
 
 

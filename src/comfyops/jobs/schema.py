@@ -6,10 +6,13 @@ The rules of the queue stand here as constraints: what must never be is refused 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -18,10 +21,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
     text,
 )
 
-from comfyops.jobs.job import ACTIVE, JobState
+from comfyops.jobs.job import ACTIVE, OVER, JobState
 
 metadata = MetaData(
     naming_convention={
@@ -96,9 +100,23 @@ Index(
     postgresql_where=text("state = 'waiting'"),
 )
 Index("ix_jobs_active", jobs.c.runner, sqlite_where=text(_IS_ACTIVE), postgresql_where=text(_IS_ACTIVE))
+Index("ix_jobs_active_owner", jobs.c.owner, sqlite_where=text(_IS_ACTIVE), postgresql_where=text(_IS_ACTIVE))
 Index("ix_jobs_owner_number", jobs.c.owner, jobs.c.number)
+_IS_OVER = f"state IN {_one_of(*OVER)}"
+Index("ix_jobs_over", jobs.c.owner, jobs.c.state, sqlite_where=text(_IS_OVER), postgresql_where=text(_IS_OVER))
 Index("ix_jobs_batch", jobs.c.batch)
 Index("ix_jobs_finished", jobs.c.finished_at)
+
+
+def is_one_of(states: Iterable[JobState]) -> ColumnElement[bool]:
+    """Written out: SQLite takes an index of a part of the jobs only where it reads these words in the statement."""
+    words = [literal_column(f"'{state}'") for state in states]
+    return jobs.c.state == words[0] if len(words) == 1 else jobs.c.state.in_(words)
+
+
+IS_WAITING = is_one_of((JobState.WAITING,))
+IS_ACTIVE = is_one_of(ACTIVE)
+IS_OVER = is_one_of(OVER)
 
 requests = Table(
     "requests",

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
 from comfyops.jobs.asset_records import keep_asset, output_id
 from comfyops.jobs.collecting import Made
-from comfyops.jobs.job import ACTIVE, Job, JobEvent, JobState
+from comfyops.jobs.job import Job, JobEvent, JobState
 from comfyops.jobs.retry import Past
 from comfyops.jobs.store import Tx
 
@@ -80,7 +80,7 @@ def bind(tx: Tx, head: dict[str, Any], backend: str, dispatcher: str, reason: st
 
 def _first(tx: Tx, head: dict[str, Any], backend: str) -> Any:
     """The statement for the job of a group that goes first at a backend."""
-    ready = [_j.state == JobState.WAITING, _j.blockers == 0, is_due(tx.now)]
+    ready = [schema.IS_WAITING, _j.blockers == 0, is_due(tx.now)]
     ready += [_j[name] == value for name, value in head.items()]
     another = exists(select(_b.id).where(_b.state == "up", _b.id != backend))
     ready.append(or_(_j.avoid != backend, _j.not_before <= tx.now - ELSEWHERE, ~another))  # elsewhere, if it can soon
@@ -96,7 +96,7 @@ def _leased(tx: Tx, backend: str, dispatcher: str) -> bool:
 
 def claim(tx: Tx, job: str, attempt: int, dispatcher: str) -> Job | None:
     """Take over an attempt that is under way; whoever had it is refused from now on. None where it is over."""
-    mine = update(schema.jobs).where(_j.id == job, _j.attempt == attempt, _j.state.in_(ACTIVE))
+    mine = update(schema.jobs).where(_j.id == job, _j.attempt == attempt, schema.IS_ACTIVE)
     if not tx.execute(mine.values(runner=dispatcher, epoch=_j.epoch + 1)).rowcount:
         return None
     return rows.read_job(tx.connection, job)
@@ -123,7 +123,7 @@ def _held(job: Job) -> dict[str, int]:
 
 
 _MINE = (_j.id == bindparam("is_id"), _j.attempt == bindparam("is_attempt"), _j.epoch == bindparam("is_epoch"))
-_HELD = select(_j.state, _j.failures, _j.cancel_requested).where(*_MINE, _j.state.in_(ACTIVE))
+_HELD = select(_j.state, _j.failures, _j.cancel_requested).where(*_MINE, schema.IS_ACTIVE)
 
 
 def _read_held(tx: Tx, job: Job) -> Any:

@@ -135,13 +135,14 @@ def _settle_dependents(tx: Tx, row: Row[Any], to: JobState) -> None:
         return
     error = JobError("dependency", f"The job {row.id} that it waits for is {to.value}.", details={"job": row.id})
     for job in waiting:
-        move(tx, job, JobState.FAILED, _j.state == JobState.WAITING, error=error)
+        move(tx, job, JobState.FAILED, schema.IS_WAITING, error=error)
 
 
 def counts(connection: Any, owner: str | None = None) -> dict[str, int]:
     """How many jobs are in each state."""
-    statement = select(_j.state, func.count()).group_by(_j.state)
-    if owner is not None:
-        statement = statement.where(_j.owner == owner)
-    found = dict(connection.execute(statement).all())
-    return {state.value: found.get(state.value, 0) for state in JobState}
+    mine = () if owner is None else (_j.owner == owner,)
+    found = dict.fromkeys((state.value for state in JobState), 0)
+    for which in (schema.IS_WAITING, schema.IS_ACTIVE, schema.IS_OVER):  # each has an index
+        counted = select(_j.state, func.count()).where(which, *mine).group_by(_j.state)
+        found |= dict(connection.execute(counted).all())
+    return found

@@ -42,8 +42,7 @@ class DurableReading:
 
     async def remaining(self, owner: str | None) -> int:
         """How many jobs wait or run."""
-        counts = await self._queue.stats(owner)
-        return sum(count for state, count in counts.items() if not JobState(state).over)
+        return await self._queue.under_way(owner)
 
     async def exec_info(self, exchange: Exchange, owner: str | None) -> None:
         """GET /prompt"""

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from comfyops.errors import DatabaseError
 
-NEWEST = "0002"
-VERSIONS = ("0001", "0002")
+NEWEST = "0003"
+VERSIONS = ("0001", "0002", "0003")
 TABLE = "comfyops_version"
 _LOCK = 4_711_006  # of PostgreSQL: one process brings a database up to date at a time
 
