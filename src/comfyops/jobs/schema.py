@@ -110,7 +110,7 @@ Index("ix_jobs_finished", jobs.c.finished_at)
 
 def is_one_of(states: Iterable[JobState]) -> ColumnElement[bool]:
     """Written out: SQLite takes an index of a part of the jobs only where it reads these words in the statement."""
-    words = [literal_column(f"'{state}'") for state in states]
+    words: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
     return jobs.c.state == words[0] if len(words) == 1 else jobs.c.state.in_(words)
 
 
