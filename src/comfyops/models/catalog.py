@@ -26,6 +26,7 @@ DEFAULT_GROUP = "storycore"
 SHIPPED = ("sets.json", "templates.json")
 
 _SCHEMA = "models/1"
+_OF_GROUPS = ("title", "templates")
 _PARTS = frozenset({"models", "groups", "schema"})
 
 
@@ -222,6 +223,10 @@ def _agreeing(models: Sequence[ModelEntry], where: str) -> None:
 def _group(name: str, data: Any, where: str) -> Group:
     if not isinstance(data, Mapping):
         raise CatalogError(f"{where}: the group {name[:80]!r} is no object.")
+    unknown = sorted(str(field) for field in data if field not in _OF_GROUPS)
+    if unknown:
+        words = f"{where}: {unknown[0]!r} is no field of the group {name[:80]!r}; there are {', '.join(_OF_GROUPS)}."
+        raise CatalogError(words)
     templates = data.get("templates") or []
     if not isinstance(templates, list) or not all(isinstance(item, str) for item in templates):
         raise CatalogError(f"{where}: the templates of the group {name[:80]!r} are no list of names.")

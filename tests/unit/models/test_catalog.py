@@ -144,6 +144,7 @@ def test_a_group_takes_the_models_of_its_templates() -> None:
         ({"model": []}, "no object with 'models'"),
         ({"models": [], "groups": []}, "'groups' is no object"),
         ({"models": [], "groups": {"x": {"title": ["y"]}}}, "the title of the group 'x'"),
+        ({"models": [], "groups": {"x": {"titel": "y"}}}, "'titel' is no field of the group 'x'"),
         (
             {
                 "models": [
