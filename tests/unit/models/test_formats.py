@@ -244,6 +244,7 @@ def test_what_hides_in_old_or_renamed_forms_is_found(tmp_path: Path, data: bytes
         zipped(data_pkl=b"hello"),
         zipped(data_pkl=pickle.dumps(1) + bytes(70_000_000)),
         zipped(data_pkl=pickle.dumps(1))[:-30],
+        archive(1).replace(b"\x14\0\0\0", b"\x14\0\0\xff", 1).replace(b"model/data", b"model/\xffata", 1),
     ],
     ids=[
         "tar",
@@ -259,6 +260,7 @@ def test_what_hides_in_old_or_renamed_forms_is_found(tmp_path: Path, data: bytes
         "no-pickle-inside",
         "bomb",
         "cut-zip",
+        "odd-zip",
     ],
 )
 def test_what_cannot_be_looked_into_is_taken_only_at_a_persons_word(tmp_path: Path, data: bytes) -> None:
