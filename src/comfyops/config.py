@@ -7,6 +7,7 @@ Values are frozen and passed in; secrets show as stars.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -22,6 +23,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from comfyops.errors import UsageError
 
 _DAY = 86_400.0  # seconds
+
+
+class _Once(logging.Filter):
+    """Lets each message through once: the file `.env` is read several times by one command."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        words = record.getMessage()
+        is_new = words not in self._seen
+        self._seen.add(words)
+        return is_new
+
+
+logging.getLogger("dotenv.main").addFilter(_Once())
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 

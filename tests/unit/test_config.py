@@ -74,6 +74,14 @@ def test_a_settings_file_that_is_no_text_is_refused(clean: Path) -> None:
         config.load()
 
 
+def test_a_line_that_cannot_be_read_is_told_once(clean: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Compose knows more forms of lines than we do; such a file is read several times by one command."""
+    (clean / ".env").write_text("A=1\n" * 73 + "'unknown form': 'x'\nCOMFYOPS_TIMEOUT=5\n")
+    for _ in range(3):
+        assert config.load().timeout == 5.0
+    assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["74"]
+
+
 def test_the_token_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMFYOPS_TOKEN", "s3cret")
     settings = config.load()
