@@ -227,6 +227,20 @@ def test_what_a_killed_process_left_is_offered(tmp_path: Path, hub: ModelHub) ->
     assert records.all_of(tmp_path / "home") == ()
 
 
+def test_nothing_is_left_of_a_process_that_was_killed_while_another_waited_for_its_files(
+    tmp_path: Path, hub: ModelHub
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        waiting = Downloads(provision(tmp_path / "models", hub), tmp_path / "home")
+        waiting.start(items(tmp_path / "models"))
+        process.kill()
+    hub.faults = Faults()
+    assert waiting.wait(20) and set(states(waiting).values()) == {"completed"}
+    waiting.close()
+    assert records.all_of(tmp_path / "home") == ()
+
+
 def test_a_damaged_record_is_no_record(tmp_path: Path) -> None:
     folder = tmp_path / "downloads"
     folder.mkdir()

@@ -89,6 +89,9 @@ class Keeper:
             self._downloads.look_for_space()
             if self._fresh.is_set() and time.monotonic() - self._saved_at > _SAVE_EVERY:
                 self._save(record)
+        if self._home is not None:
+            with suppress(StorageError):  # a process may have been killed while we waited for the same file
+                records.drop(self._home, self._downloads.placed())
         if any(file.progress.status != "failed" for file in self._downloads.recorded()):
             self._save(record)
         else:

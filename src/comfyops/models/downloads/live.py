@@ -183,6 +183,11 @@ class Downloads:
             files = [file for file in self._files.values() if file.progress.status != "completed"]
             return tuple(RecordedFile(file.item, file.priority, file.progress) for file in files)
 
+    def placed(self) -> tuple[str, ...]:
+        """The places of the files that have come."""
+        with self._lock:
+            return tuple(file.item.target for file in self._files.values() if file.progress.status == "completed")
+
     def look_for_space(self) -> None:
         """Go on with files whose disk was full, where it has room again."""
         now, again = time.monotonic(), []
