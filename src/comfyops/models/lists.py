@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from comfyops.errors import CatalogError, ComfyOpsError
 from comfyops.models.catalog import Catalog
 from comfyops.models.entry import ENDINGS, ModelEntry, parse
-from comfyops.models.folders import ALIASES, SUBFOLDERS
+from comfyops.models.folders import ALIASES, PACKS, SUBFOLDERS
 from comfyops.support import yaml_text
 from comfyops.support.files import read_bytes
 
@@ -103,7 +103,7 @@ def _manifest_item(item: Mapping[str, Any]) -> dict[str, Any]:
     path = PurePosixPath(place.replace("\\", "/").removeprefix("./").removeprefix("ComfyUI/").removeprefix("models/"))
     source = item.get("source")
     hub = source if isinstance(source, Mapping) else {}
-    url = str(item.get("url") or hub.get("url") or hub.get("download_url") or "")
+    url = str(item.get("url") or hub.get("download_url") or hub.get("url") or "")
     hashes = item.get("hashes")
     listed = [one for one in hashes if isinstance(one, Mapping)] if isinstance(hashes, list) else []
     said = [one.get("hash") for one in listed if one.get("type") == "SHA256"]
@@ -130,6 +130,8 @@ def _collected(items: Any, where: str, catalog: Catalog) -> Read:
 def _entry(item: dict[str, Any], where: str, catalog: Catalog) -> ModelEntry:
     if not item.get("file"):
         raise CatalogError("It does not name a model file; `comfyops models add URL --folder FOLDER` asks its source.")
+    if item.get("folder") == PACKS:
+        raise CatalogError("It belongs into a pack of custom nodes, not among the models; put it there by hand.")
     if not item.get("folder"):
         known = [entry for entry in catalog.models.values() if entry.file.rpartition("/")[2] == item.get("file")]
         if not known:

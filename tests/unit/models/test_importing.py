@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import json
 import threading
 from pathlib import Path
 
@@ -116,6 +117,21 @@ def test_comfy_lock_and_comfy_pack_are_read(tmp_path: Path) -> None:
         3,
         ("https://huggingface.co/o/r/resolve/abc/v.safetensors",),
     )
+
+
+def test_of_a_snapshots_two_addresses_that_of_the_file_counts_and_files_of_packs_are_named(tmp_path: Path) -> None:
+    page = {
+        "url": "https://huggingface.co/o/r",
+        "download_url": "https://huggingface.co/o/r/resolve/main/v.safetensors",
+    }
+    models = [
+        {"filename": "models/vae/v.safetensors", "sha256": sha(DATA), "source": page},
+        {"filename": "custom_nodes/pack/weights/y.pth", "sha256": sha(DATA), "source": page},
+    ]
+    (tmp_path / "snapshot.json").write_text(json.dumps({"models": models}))
+    found = lists.read(tmp_path / "snapshot.json", CATALOG)
+    assert [(item.id, item.urls) for item in found.models] == [("vae/v.safetensors", (page["download_url"],))]
+    assert "pack of custom nodes" in found.unread[0].why
 
 
 @pytest.mark.parametrize(
