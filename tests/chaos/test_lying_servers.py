@@ -172,6 +172,26 @@ def test_a_connection_that_crawls_is_left_for_another(tmp_path: Path) -> None:
     assert result.ok
 
 
+def test_another_store_of_the_same_hub_has_other_etags_and_nothing_is_fetched_twice(tmp_path: Path) -> None:
+    """Each address is good for one part; the hub says for each new one that it has the same SHA-256."""
+    used: set[str] = set()
+
+    def moving(liar: Liar, asked: Asked) -> tuple[str, bytes]:
+        if asked.path == "/model.bin":
+            linked = (f"X-Linked-Size: {len(DATA)}", f'X-Linked-ETag: "{SHA}"', "Content-Length: 0")
+            return head(302, f"Location: /store-{asked.number}", *linked), b""
+        if asked.path in used:
+            return head(403, "Content-Length: 0"), b""
+        if asked.method == "GET":
+            used.add(asked.path)
+        return liar.honest(asked, etag=f'ETag: "{asked.path}"')
+
+    with telling(Liar(DATA, moving)) as url:
+        result = fetch(tmp_path, url)
+    assert result.error is None and len(used) > 1
+    assert result.downloaded_bytes == len(DATA)
+
+
 def test_what_failed_before_its_first_byte_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
     with telling(Liar(DATA, first(status=400, of=99))) as url:
         assert not fetch(tmp_path, url).ok
