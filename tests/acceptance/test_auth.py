@@ -110,7 +110,7 @@ def test_what_was_done_is_recorded_verified_and_exported(run: Run, tmp_path: Pat
     assert len(run("audit", "ls", "--refused", "--json").data) == 1
     head = run("audit", "verify", "--json").data["hash"]
     exported = run("audit", "export", "-o", "all.jsonl", "--json").data
-    assert exported["records"] == 3
+    assert exported["records"] == 3 and stat.S_IMODE((tmp_path / "all.jsonl").stat().st_mode) == 0o600
     assert [json.loads(line)["seq"] for line in (tmp_path / "all.jsonl").read_text().splitlines()] == [1, 2, 3]
     run("auth", "token", "revoke", "ci")
     assert run("audit", "verify", "--head", head).code == 0

@@ -51,10 +51,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[IO[bytes]]:
+def writing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """A file to write into; on leaving it is flushed to disk and takes the place of `path`, or is removed on an error.
 
-    Raises DiskFullError and StorageError.
+    With `private` only its owner may read it. Raises DiskFullError and StorageError.
     """
     temporary: Path | None = None
     try:
@@ -65,7 +65,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o600 if private else 0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
     except OSError as error:

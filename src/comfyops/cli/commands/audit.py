@@ -55,10 +55,10 @@ def export(
     home: Home = None,
     as_json: Json = False,
 ) -> Result:
-    """Write every record to a file, oldest first."""
+    """Write every record to a file that only its owner may read, oldest first."""
     from comfyops.support.files import writing
 
-    with records(home) as (_, kept), writing(output) as file:
+    with records(home) as (_, kept), writing(output, private=True) as file:
         written = kept.export(lambda line: file.write(line.encode()))
     return Result(
         "audit export", {"file": output, "records": written}, [f"{count(written, 'record')} in {escape(str(output))}"]
