@@ -39,7 +39,13 @@ SharedUserdata = Annotated[
 ]
 DenyNode = Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: nodes that a role may not use.")]
 AllowNode = Annotated[list[str] | None, typer.Option(help="ROLE=CLASS: the only nodes a role may use.")]
-MaxJobs = Annotated[int, typer.Option(min=1, help="Jobs of one owner, waiting and running.")]
+MaxJobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Jobs of one owner that may wait, else COMFYOPS_MAX_WAITING; with --pass-through wait or run, else 100.",
+    ),
+]
 MaxRequests = Annotated[float, typer.Option(min=0.1, help="Requests of one owner in a second, on average.")]
 Certificate = Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")]
 Key = Annotated[Path | None, typer.Option(help="TLS key (PEM).")]

@@ -292,7 +292,7 @@ def _handler(exchange: Exchange) -> Handler | None:
     found = _OWN.get((("GET" if exchange.method == "HEAD" else exchange.method), names[0], len(names)))
     if found is None and (names[0] in _GUARDED or names[:2] == _FILES):
         raise RefusedError(404, "not_found", "There is no such thing here.")
-    if names[0] in _ASSETS and not (len(names) == 2 and "." in names[1]):  # /assets/x.js is the page's
+    if names[0] in _ASSETS and exchange.raw_path.startswith(b"/api/"):  # without /api they are files of the page
         words = "A server's assets are those of all: they are for who sees everybody's jobs. There is /api/v2/assets."
         raise RefusedError(403, "assets_of_all", words)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -36,6 +37,7 @@ class Server:
         self.upstream = Upstream(address.url, credential=address.credential)
         self.state: State = "unknown"
         self.jobs: frozenset[str] = frozenset()
+        self.looked_at = -math.inf  # when it was last asked for them
         self.running: tuple[str, ...] = ()
         self.turns = Turns()
         self._limits = limits
@@ -68,6 +70,10 @@ class Server:
         self._types_at = self._clock()
         return self._types
 
+    def now(self) -> float:
+        """The time by its clock, in seconds."""
+        return self._clock()
+
     def news(self) -> None:
         """Its worker has said something."""
         self._news_at = self._clock()
@@ -99,6 +105,7 @@ class Server:
 
     async def look(self) -> None:
         """Look at the queue once, and tell `state` from it."""
+        began = self.now()
         try:
             queue = await self.queue()
         except UnreachableError:
@@ -109,7 +116,7 @@ class Server:
             return
         self.running = tuple(str(item[1]) for item in queue["queue_running"])
         waiting = tuple(str(item[1]) for item in queue["queue_pending"])
-        self.jobs = frozenset(self.running + waiting)
+        self.jobs, self.looked_at = frozenset(self.running + waiting), began
         self.turns.seen(item[0] for item in queue["queue_running"] or queue["queue_pending"])
         head = self.running[0] if self.running else None
         if head != self._head or not self.jobs:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
-from comfyops.errors import BackendError
 from comfyops.gateway import naming, prompts
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.own import Own
@@ -30,7 +30,7 @@ class Submitting:
         self._settings = settings
         self._limits = settings.limits
         self._owners = owners
-        self._active: dict[str, set[str]] = {}
+        self._active: dict[str, dict[str, float]] = {}  # by owner: since when a server knows each job
 
     async def submit(self, exchange: Exchange, principal: Principal, server: Server) -> None:
         """Check a job and pass it on. Raises RefusedError."""
@@ -46,32 +46,33 @@ class Submitting:
         active = self._count(principal.id, server)
         if request.job in active:
             raise _DUPLICATE
-        active.add(request.job)
+        active[request.job] = math.inf
         if not await self._claimed(request.job, principal.id, server, active):
             raise _DUPLICATE
         turn = server.turns.take(principal.id)
         body = prompts.written(request, client_name(principal.id, request.client), ahead=everything, turn=turn)
         await self._send(exchange, server, request.job, body, active)
 
-    async def _claimed(self, job: str, owner: str, server: Server, active: set[str]) -> bool:
+    async def _claimed(self, job: str, owner: str, server: Server, active: dict[str, float]) -> bool:
         made = False
         try:
             made = await self._owners.claim(job, owner, server.address.url)
         finally:
             if not made:
-                active.discard(job)
+                active.pop(job, None)
         return made
 
-    async def _send(self, exchange: Exchange, server: Server, job: str, body: bytes, active: set[str]) -> None:
+    async def _send(self, exchange: Exchange, server: Server, job: str, body: bytes, active: dict[str, float]) -> None:
         headers = [(b"content-type", b"application/json")]
         try:
             answer = await server.upstream.send("POST", b"/prompt", headers, body)
-        except BackendError:
-            active.discard(job)  # it may have arrived; the id stays its owner's
+        except BaseException:
+            active.pop(job, None)  # it may have arrived; the id stays its owner's
             raise
+        active[job] = server.now()
         if answer.status != 200:
             self._owners.release(job)
-            active.discard(job)
+            del active[job]
         if answer.status >= 500:
             answer.drop()
             raise RefusedError(502, "backend_failed", "The backend failed on this job.")
@@ -84,11 +85,13 @@ class Submitting:
             return verdict
         return prompts.judge(request, await server.types(anew=True))
 
-    def _count(self, owner: str, server: Server) -> set[str]:
+    def _count(self, owner: str, server: Server) -> dict[str, float]:
         """The jobs of an owner that are not over. Raises RefusedError where there are too many."""
-        active = self._active.setdefault(owner, set())
+        active = self._active.setdefault(owner, {})
         if len(active) >= self._limits.jobs:
-            active &= server.jobs
+            for job, since in tuple(active.items()):
+                if job not in server.jobs and since < server.looked_at:
+                    del active[job]
             if len(active) >= self._limits.jobs:
                 words = f"You have {len(active)} jobs waiting or running, which is the limit."
                 raise RefusedError(429, "too_many_jobs", words, retry_after=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -198,10 +199,13 @@ async def test_one_owner_has_only_so_many_jobs_at_once(tmp_path: Path) -> None:
     slow = SimulatorSettings(port=0, seconds_per_node=60)
     async with house(tmp_path, simulated=slow, limits=Limits(jobs=2)) as home:
         token = home.token("a")
-        for status in (200, 200, 429):
-            server = home.gateway.servers[0]
-            await server.look()
-            assert (await home.ask("POST", "/prompt", token, json={"prompt": GOOD}))[0] == status
+        for statuses in ([200, 200, 429, 429, 429], [429] * 5):
+            sent = (home.ask("POST", "/prompt", token, json={"prompt": GOOD}) for _ in range(5))
+            assert sorted(status for status, _ in await asyncio.gather(*sent)) == statuses
+            await home.gateway.servers[0].look()
+        await home.ask("POST", "/queue", token, json={"clear": True})
+        await home.gateway.servers[0].look()
+        assert (await home.ask("POST", "/prompt", token, json={"prompt": GOOD}))[0] == 200
         assert (await home.ask("POST", "/prompt", home.token("b"), json={"prompt": GOOD}))[0] == 200
 
 

@@ -73,7 +73,7 @@ def serve(
     shared_userdata: SharedUserdata = False,
     deny_node: DenyNode = None,
     allow_node: AllowNode = None,
-    max_jobs: MaxJobs = 100,
+    max_jobs: MaxJobs = None,
     max_requests: MaxRequests = 5000,
     certificate: Certificate = None,
     key: Key = None,
@@ -115,9 +115,13 @@ def serve(
         query_token=query_token,
         oidc=configured.oidc,
         shared_userdata=shared_userdata,
-        limits=Limits(jobs=max_jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout),
+        limits=Limits(
+            jobs=max_jobs or Limits().jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout
+        ),
     )
     named = tuple(address(text, backend_token) for text in backend or [])
+    if max_jobs is not None:
+        configured = configured.model_copy(update={"max_waiting": max_jobs})
     run = _Run(configured, listen, named, backend_token, as_json, durable=not pass_through)
     with contextlib.suppress(KeyboardInterrupt):  # the way in which a server is meant to end
         if wish is not None:
