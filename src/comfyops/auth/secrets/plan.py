@@ -65,8 +65,9 @@ def _planned(document: Document, target: Target, actual: Actual, now: datetime) 
     form = FORMATS[target.format]
     if actual.problem:
         return TargetPlan(target, (), actual, problem=actual.problem)
-    if any(wanted.get(key) is None for key in form.needed):
-        return TargetPlan(target, (), actual, problem="The value that this file is made of is absent.")
+    absent = [target.keys[key] for key in form.needed if wanted.get(key) is None]
+    if absent:
+        return TargetPlan(target, (), actual, problem=f"The value that this file is made of, {absent[0]}, is absent.")
     try:
         there = form.read(actual.data)
         changes = [_change(key, key in there, there.get(key), value, document) for key, value in wanted.items()]
