@@ -100,7 +100,7 @@ def test_a_download_is_seen_and_steered_from_another_process(desk: Desk) -> None
     assert desk.listed() == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_what_is_stopped_is_gone_on_with(desk: Desk, number: signal.Signals) -> None:
     process = desk.fetching()
     process.send_signal(number)

@@ -21,7 +21,7 @@ _LINE_EVERY = 5.0  # seconds, where there is no terminal
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM is what Ctrl-C is, a KeyboardInterrupt, until the block is left.
+    """SIGTERM, and a terminal that is closed, are what Ctrl-C is, a KeyboardInterrupt, until the block is left.
 
     Elsewhere than in the main thread, which alone gets signals, nothing changes.
     """
@@ -32,11 +32,18 @@ def stoppable() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in _ends()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ends() -> list[signal.Signals]:
+    """The signals that ask for an end; what `nohup` has told us to ignore stays ignored."""
+    hangup = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+    return [signal.SIGTERM, *(number for number in hangup if signal.getsignal(number) == signal.SIG_DFL)]
 
 
 @contextmanager
