@@ -97,7 +97,8 @@ class Relay:
         credential = self.server.address.credential
         headers = {"Authorization": f"Bearer {credential}"} if credential else {}
         try:
-            upstream = await session.ws_connect(address, headers=headers, max_msg_size=0, autoping=True)
+            async with asyncio.timeout(self._limits.socket_seconds):
+                upstream = await session.ws_connect(address, headers=headers, max_msg_size=0, autoping=True)
         except (aiohttp.ClientError, TimeoutError, OSError):
             self.ended.set()
             raise RefusedError(502, "backend_unreachable", "The backend does not take websockets now.") from None

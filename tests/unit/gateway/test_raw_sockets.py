@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from comfyops.gateway.settings import Limits
 from tests.unit.gateway.house import House, house
 
 KEY = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
 RIGHT = ("Upgrade: websocket", "Connection: Upgrade", KEY, "Sec-WebSocket-Version: 13")
+EMPTY = b'{"queue_running": [], "queue_pending": []}'
 PING = b"\x89\xfd" + b"\0" * 4 + b"a" * 125
 
 
@@ -97,3 +100,23 @@ async def test_who_pings_and_reads_gets_every_answer(home: House) -> None:
         await writer.drain()
         await reading
     writer.close()
+
+
+async def test_a_server_that_answers_no_handshake_is_a_502(tmp_path: Path) -> None:
+    heard = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while not (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /ws"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(EMPTY), EMPTY))
+            heard.set()
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    backend = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with house(tmp_path, backend=backend, limits=Limits(socket_seconds=0.3)) as home:
+        head, _, writer = await handshake(home, home.token("a"), RIGHT)
+        writer.close()
+        assert b" 502 " in head and heard.is_set()
+    server.close()
