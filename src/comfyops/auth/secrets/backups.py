@@ -79,6 +79,13 @@ def prune(store: Store, keep: int = KEEP) -> None:
             path.unlink()
 
 
+def sweep(store: Store) -> None:
+    """Remove halves of backups that a killed process has left. Only for who holds the lock."""
+    with suppress(OSError):
+        for left in (store.folder / "backups").glob(".*.part"):
+            left.unlink(missing_ok=True)
+
+
 def newest(store: Store) -> Path:
     """The newest backup of the store's own folder. Raises SecretsError where there is none, StorageError."""
     found = _own(store)

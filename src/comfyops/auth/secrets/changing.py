@@ -160,6 +160,8 @@ def _locked(store: Store) -> Iterator[None]:
     """Nobody else changes the store meanwhile; its folder is made where there is none."""
     store.make_folder()
     with private_files.locked(store.folder):
+        store.sweep()
+        backups.sweep(store)
         yield
 
 

@@ -95,6 +95,11 @@ class Store:
         places = (self.folder, self.file) if self._is_ours else (self.file,)
         return tuple(path for path in places if private_files.is_open(path))
 
+    def sweep(self) -> None:
+        """Remove what a killed process has left beside the document. Only for who holds the lock."""
+        for path in (self.file, self.folder / ".gitignore"):
+            private_files.sweep(path)
+
     def make_folder(self) -> None:
         """See that there is the folder; `.secrets` is closed to others, any other is left as it is.
 

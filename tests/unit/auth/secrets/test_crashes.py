@@ -89,7 +89,7 @@ while True:
     assert (root / ".env").read_bytes() in (env, env.replace(before.encode(), now_held.encode())), line
     changing.apply(store, now, quiet)
     assert (root / "token").read_text() == now_held and not store.plan(store.load(), now).drift
-    assert not [*root.glob(".*.part")], line
+    assert not [*root.rglob(".*.part")], line
     if alive:
         break
     line += step
