@@ -83,6 +83,8 @@ class _Hashing:
                     thread.join(_TELL_EVERY)
                     if on_progress is not None:
                         on_progress(self._progress())
+            if on_progress is not None:
+                on_progress(self._progress())  # also where all were done before anybody looked
         finally:
             self._stop.set()
             for thread in threads:
