@@ -157,7 +157,7 @@ def _load(file: Path) -> dict[Any, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise NotJsonError(f"{file} is not YAML: {error.problem} in line {line}.", hint="Check the file.") from error
-    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
         raise NotJsonError(f"{file} is not YAML that can be read.", hint="Check the file.") from error
     if data is None:
         return {}

@@ -105,7 +105,7 @@ def loads(text: str | bytes, where: str) -> Any:
         raise NotJsonError(f"{where} is not YAML: it is nested too deeply.", hint="Check the file.") from error
     except (yaml.YAMLError, ValueError) as error:
         raise NotJsonError(f"{where} is not YAML: {str(error).splitlines()[0]}.", hint="Check the file.") from error
-    except (AttributeError, KeyError, TypeError) as error:  # PyYAML's own, for a tag whose value is of another kind
+    except (AttributeError, LookupError, TypeError) as error:  # PyYAML's own, for a tag whose value is of another kind
         raise NotJsonError(f"{where} is not YAML: a tag does not fit its value.", hint="Check the file.") from error
 
 

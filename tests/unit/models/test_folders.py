@@ -97,6 +97,7 @@ def test_a_file_that_says_nothing_adds_nothing(tmp_path: Path, text: str) -> Non
         ("\x00", NotJsonError),
         ("[" * 5000, NotJsonError),
         ("x: !!bool maybe", NotJsonError),
+        ("x: !!float ''", NotJsonError),
         ("x: !!timestamp never", NotJsonError),
         ("x: {base_path: &a [*a]}", NotJsonError),
         ("\n".join(["a0: &a0 {b: c}", *(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 10}]" for n in range(1, 12))]), NotJsonError),

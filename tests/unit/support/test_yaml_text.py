@@ -27,7 +27,9 @@ def test_a_value_that_holds_itself_is_refused(text: str) -> None:
         yaml_text.loads(text, "x.yaml")
 
 
-@pytest.mark.parametrize("text", ["!!timestamp foo", "!!bool foo", "!!int ''", "!!float x", "!!map [a]", "!!set 5"])
+@pytest.mark.parametrize(
+    "text", ["!!timestamp foo", "!!bool foo", "!!int ''", "!!float x", "!!float ''", "!!map [a]", "!!set 5"]
+)
 def test_a_tag_that_does_not_fit_its_value_is_refused_in_words(text: str) -> None:
     with pytest.raises(NotJsonError, match=r"x\.yaml is not YAML"):
         yaml_text.loads(f"models: {text}", "x.yaml")
