@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from comfyops.errors import DownloadError, UntrustedSourceError
 from comfyops.models.sources.url import Url
 from comfyops.models.sources.web import Web
 from comfyops.models.transfer import FileRequest, FileResult, Transfers, TransferSettings
@@ -205,3 +206,19 @@ def test_a_plan_is_told_the_true_size_too(lie: str) -> None:
     with telling(Liar(DATA, SURVIVED[lie])) as url:
         web = Web(Trust().also(url))
         assert Url().describe(url, web).size == len(DATA)
+
+
+@pytest.mark.parametrize("wait", ["9" * 5000, "Fri, 20 Nov 2099 10:00:00 GMT"])
+def test_a_plan_does_not_wait_for_a_source_that_wants_to_be_left_alone_for_days(wait: str) -> None:
+    with telling(Liar(DATA, lambda liar, asked: (head(429, "Content-Length: 0", f"Retry-After: {wait}"), b""))) as url:
+        web = Web(Trust().also(url))
+        with pytest.raises(DownloadError, match="answers 429, and wants to be left alone for more than a day"):
+            Url().describe(url, web)
+
+
+def test_a_plan_is_told_of_a_redirect_to_nowhere() -> None:
+    for location in ("http://[", "http://a..b/"):
+        with telling(Liar(DATA, heads(f"Location: {location}", status=302))) as url:
+            web = Web(Trust().also(url).also("http://a..b/"), first_pause=0.0)
+            with pytest.raises((DownloadError, UntrustedSourceError), match=r"not an address|cannot be asked"):
+                Url().describe(url, web)

@@ -21,6 +21,7 @@ from comfyops.errors import DownloadError
 from comfyops.models.entry import SAFE
 from comfyops.models.sources.buckets import Buckets
 from comfyops.models.transfer.answers import joined
+from comfyops.models.transfer.pacing import retry_after, span
 from comfyops.models.trust import Trust, place_of
 from comfyops.support import proxies
 
@@ -122,7 +123,11 @@ class Web:
             if answer.status not in _AGAIN:
                 return answer
             reason = f"it answers {answer.status}"
-            pause = min(_seconds(answer.headers.get("retry-after"), pause), _MOST_WAIT)
+            wanted = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
+            if wanted is not None and wanted > _MOST_WAIT * (self.attempts - attempt - 1):
+                reason += f", and wants to be left alone for {span(wanted)}"
+                break
+            pause = min(pause if wanted is None else wanted, _MOST_WAIT)
         raise DownloadError(f"{_shown(url)} cannot be asked: {reason.rstrip('.')}.", hint="Try again later.")
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], sent: bytes | None = None) -> Answer:
@@ -154,10 +159,6 @@ def _small(answer: http.client.HTTPResponse) -> bool:
 def _path(url: str) -> str:
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _seconds(text: str | None, otherwise: float) -> float:
-    return float(text) if text and text.isascii() and text.isdigit() else otherwise
 
 
 def _shown(url: str) -> str:

@@ -11,14 +11,13 @@ from comfyops.errors import InternalError
 from comfyops.models.transfer.answers import Outcome, shown
 from comfyops.models.transfer.fetching import Fetcher
 from comfyops.models.transfer.http import Connections, Tls
-from comfyops.models.transfer.pacing import ENOUGH, Hosts, RateLimit, longest_wait
+from comfyops.models.transfer.pacing import ENOUGH, Hosts, RateLimit, longest_wait, span
 from comfyops.models.transfer.ranges import Segment
 from comfyops.models.transfer.request import TransferSettings
 from comfyops.models.transfer.work import Work
 
 _PATIENCE = 0.2  # seconds after which a thread without work looks again
 _LIES = 3  # answers with a wrong range that are put up with, before the file is asked for as a whole
-_DAY = 86_400.0
 _BUSY_WAIT = 1.0  # seconds, where a busy server does not say how long
 
 
@@ -175,7 +174,7 @@ class Lanes:
     def _leave_alone(self, work: Work, outcome: Outcome, pause: float) -> None:
         wait = max(pause, _BUSY_WAIT if outcome.wait is None else outcome.wait)
         if wait > longest_wait(self._settings.longest_hold, patient=work.patience.patient):
-            work.end(Outcome("again", f"{outcome.reason}, and it wants to be left alone for {_span(wait)}"))
+            work.end(Outcome("again", f"{outcome.reason}, and it wants to be left alone for {span(wait)}"))
         else:
             self.hosts.busy(work.host, wait)
 
@@ -184,10 +183,6 @@ class Lanes:
         """The state of the files stands still: nobody takes or gives back a segment."""
         with self._changed:
             yield
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < _DAY else "more than a day"
 
 
 def _as_a_whole(work: Work) -> bool:

@@ -18,6 +18,7 @@ _NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, 
 _DEAD_FOR = 10.0  # seconds for which a host that nobody could reach is not tried by other files
 _IMPATIENT = 2  # failures in a row of a source that answers, while others are left to try
 _GONE = 4  # failures in a row where nobody is there any more, while others are left to try
+_DAY = 86_400.0  # seconds
 _BRIEFLY = 2.0  # seconds that are waited for a busy source, while others are left to try
 
 ENOUGH = 64 * 1024
@@ -94,6 +95,11 @@ def retry_after(value: str | None, answered_at: str | None, now: float | None = 
     if until is None:
         return None
     return max(0.0, until - (then if then is not None else time.time() if now is None else now))
+
+
+def span(seconds: float) -> str:
+    """A time to wait, for people."""
+    return f"{seconds:.0f} s" if seconds < _DAY else "more than a day"
 
 
 def _date(text: str | None) -> float | None:
