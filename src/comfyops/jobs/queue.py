@@ -36,7 +36,6 @@ from comfyops.jobs.job import (
     Submission,
 )
 from comfyops.jobs.links import LinkKeys
-from comfyops.jobs.needs import Needs
 from comfyops.jobs.offers import Offer, nobody
 from comfyops.jobs.quotas import Quotas
 from comfyops.jobs.store import Store, Tx
@@ -54,7 +53,6 @@ STOP_TIMEOUT = 60.0
 """Seconds that `cancel` waits for a run to stop."""
 
 _SMALL = 100  # nodes
-_OFFERS_LAST = 2.0  # seconds in which what backends offer is not looked up again
 _PART = 200  # jobs that are changed at once
 _LOOK = 2.0  # seconds between looks for what other processes wrote, where nothing tells of it
 
@@ -90,8 +88,6 @@ class Queue:
         self.quotas = Quotas(self.store)
         self.node_types: Callable[[], NodeTypes | None] = lambda: None
         self._max_waiting = max_waiting
-        self._offers: Mapping[str, Offer] = {}
-        self._offers_at = -_OFFERS_LAST
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Queue:
@@ -315,23 +311,16 @@ class Queue:
             prepared = submitting.prepare(submission, types)
         else:
             prepared = await asyncio.to_thread(submitting.prepare, submission, types)
-        await self._check_offers(prepared.needs)
-        return prepared
-
-    async def _check_offers(self, needs: Needs) -> None:
-        """Raise NoBackendError where no known backend could ever run this; who could a moment ago counts."""
-        recent = time.monotonic() - self._offers_at < _OFFERS_LAST
-        if self._offers and recent and not nobody(needs, self._offers):
-            return
-        self._offers, self._offers_at = await self.fleet.offers(), time.monotonic()
-        reasons = nobody(needs, self._offers)
-        if reasons and not await self._any_unknown():
+        offers = await self.fleet.offers()
+        reasons = nobody(prepared.needs, offers)
+        if reasons and not await self._any_unknown(offers):
             words = f"No backend can ever run this job: {reasons[0]}."
             raise NoBackendError(words, reasons=list(reasons))
+        return prepared
 
-    async def _any_unknown(self) -> bool:
+    async def _any_unknown(self, offers: Mapping[str, Offer]) -> bool:
         """Whether there is a backend of which nobody knows yet what it offers."""
-        return any(backend.id not in self._offers for backend in await self.fleet.ls())
+        return any(backend.id not in offers for backend in await self.fleet.ls())
 
     async def _of(self, read: Callable[[Connection, str], T], job: str, owner: str | None) -> T:
         def both(connection: Connection) -> T:
