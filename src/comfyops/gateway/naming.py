@@ -16,6 +16,7 @@ from comfyops.workflows.graph import Link, Node
 
 _KINDS = ("input", "output", "temp")
 _ABSOLUTE = re.compile(r"/(?=\S)|//|[A-Za-z]:[/\\]|\\\\")
+_PLAIN = re.compile(r"[\w-][\w.-]*", re.ASCII)  # most texts: the names of samplers, models and files
 _OF_FOLDERS = re.compile(r"Load(?:Image|Video)(?:Text)?DataSetFromFolder")
 
 
@@ -36,6 +37,8 @@ def texts(node: Node) -> Iterator[tuple[str, str]]:
 
 def leads_out(text: str) -> bool:
     """Whether a text is plainly a path out of a server's folders: an absolute one, or one that climbs above them."""
+    if "/" not in text and "\\" not in text:
+        return False
     folders = re.split(r"[/\\]", text.strip())
     if sum(part not in ("", ".") for part in folders) < 2 or "\n" in text:
         return False
@@ -44,6 +47,8 @@ def leads_out(text: str) -> bool:
 
 def named(text: str) -> tuple[str, tuple[File, ...]]:
     """The kind of folder that a text says its file is in ("" = it says none), and the files that it may mean."""
+    if _PLAIN.fullmatch(text):
+        return "", (File("input", "", text),)
     kind, names = _said(text)
     paths = {resolved(name.lstrip("/\\")) for name in names}
     return kind, tuple(_file(kind or "input", path) for path in sorted(path for path in paths if path))
