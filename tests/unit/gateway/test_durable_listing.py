@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from comfyops.gateway.durable import listing
 from comfyops.jobs.job import Submission
 from comfyops.jobs.queue import Queue
 from comfyops.testing import graphs
@@ -76,6 +77,15 @@ async def test_many_ask_while_jobs_come(still: DurableHouse) -> None:
         asking = [asyncio.create_task(ask(list(jobs))) for _ in range(20)]
         jobs.append(await submit(still, ann))
         assert all(found in (jobs, jobs[:-1]) for found in await asyncio.gather(*asking))
+
+
+def test_a_job_that_two_lists_read_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_REMEMBERED", 1000)
+    known = listing._Entries(None)
+    for _ in range(20):
+        known.put("job", bytes(100))
+    known.put("other", bytes(100))
+    assert known.get("job") == known.get("other") == bytes(100)
 
 
 async def test_entries_follow_the_node_types_that_are_known(still: DurableHouse, tmp_path: Path) -> None:

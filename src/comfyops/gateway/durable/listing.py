@@ -31,8 +31,8 @@ class _Entries:
         return self._kept.get(job)
 
     def put(self, job: str, entry: bytes) -> None:
+        self._size += len(entry) - len(self._kept.pop(job, b""))  # two lists in the making may read the same job
         self._kept[job] = entry
-        self._size += len(entry)
         while self._size > _REMEMBERED:
             self._size -= len(self._kept.popitem(last=False)[1])
 
