@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from comfyops.auth import scopes
@@ -15,7 +16,7 @@ from comfyops.jobs import output_names
 from comfyops.jobs.taking_inputs import SUBFOLDER
 from comfyops.jobs.uploads import Place, Uploads
 from comfyops.workflows.checks.server import Verdict
-from comfyops.workflows.graph import Graph
+from comfyops.workflows.graph import Node
 from comfyops.workflows.node_types import NodeTypes
 
 TypesOf = Callable[[], Awaitable[Sequence[NodeTypes]]]
@@ -48,7 +49,8 @@ class Admission:
         allowed = self._settings.classes.get(principal.role)
         prompts.permit(request.graph, allowed)
         if not principal.may(scopes.JOBS_ALL):
-            await self._check_files(request.graph, principal.id)
+            # others' files, made or sent, lie in the backends' own folders
+            await naming.check_files(request.graph, _may_read_folder, partial(self._may_name, principal.id))
         verdicts = [await _judged(request, types) for types in await self._types()]
         if not verdicts:  # a job is not lost because its backends are away
             prompts.avert(request.graph)
@@ -59,22 +61,16 @@ class Admission:
         prompts.permit(verdict.graph, allowed)  # classes may have been replaced
         return verdict
 
-    async def _check_files(self, graph: Graph, owner: str) -> None:
-        """Refuse a graph that reads what others have made or sent: their files lie in the backends' own folders."""
-        for node in graph:
-            folder = naming.folder_read(node)
-            if folder is not None and folder.partition("/")[0].lower() == SUBFOLDER:
-                raise naming.not_yours(node.id, "folder")
-            for name, text in naming.texts(node):
-                if naming.leads_out(text) or not await self._may_name(text, owner):
-                    raise naming.not_yours(node.id, name)
-
-    async def _may_name(self, text: str, owner: str) -> bool:
+    async def _may_name(self, owner: str, node: Node, text: str) -> bool:
         kind, files = naming.named(text)
         if kind in ("", "input") or output_names.named(text) is not None:  # whose job that is, is looked at elsewhere
             return True
         places = [Place(file.type, file.subfolder, file.name) for file in files if kind == "temp"]
         return any([await self._uploads.get(owner, place) is not None for place in places])
+
+
+def _may_read_folder(folder: str) -> bool:
+    return folder.partition("/")[0].lower() != SUBFOLDER
 
 
 async def _judged(request: Request, types: NodeTypes) -> Verdict:

@@ -1,4 +1,4 @@
-"""Pure: which file of a server a text means, however it is written.
+"""Which file of a server a text means, however it is written.
 
 Source: ComfyUI 0.8.0 and 0.33.0, which read "name [output]" as a file of another folder, take any mark for the space in
 it, and join and resolve paths; the older one also follows those that lead out of its folders.
@@ -7,17 +7,30 @@ it, and join and resolve paths; the older one also follows those that lead out o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from comfyops.gateway.owners import File, resolved
 from comfyops.gateway.refusal import RefusedError
-from comfyops.workflows.graph import Link, Node
+from comfyops.workflows.graph import Graph, Link, Node
 
 _KINDS = ("input", "output", "temp")
 _ABSOLUTE = re.compile(r"/(?=\S)|//|[A-Za-z]:[/\\]|\\\\")
 _PLAIN = re.compile(r"[\w-][\w.-]*", re.ASCII)  # most texts: the names of samplers, models and files
 _OF_FOLDERS = re.compile(r"Load(?:Image|Video)(?:Text)?DataSetFromFolder")
+
+
+async def check_files(
+    graph: Graph, may_read_folder: Callable[[str], bool], may_name: Callable[[Node, str], Awaitable[bool]]
+) -> None:
+    """Raise RefusedError for a graph that reads what is not its owner's, by what is said of folders and names."""
+    for node in graph:
+        folder = folder_read(node)
+        if folder is not None and not may_read_folder(folder):
+            raise _not_yours(node.id, "folder")
+        for name, text in texts(node):
+            if leads_out(text) or not await may_name(node, text):
+                raise _not_yours(node.id, name)
 
 
 def place(kind: str, subfolder: str, name: str) -> File | None:
@@ -62,8 +75,7 @@ def folder_read(node: Node) -> str | None:
     return (resolved(folder.lstrip("/\\")) or "") if isinstance(folder, str) else ""
 
 
-def not_yours(node: str, name: str) -> RefusedError:
-    """What is said to who names a file of somebody else."""
+def _not_yours(node: str, name: str) -> RefusedError:
     words = f"Node {node}: {name} names a file that is not yours."
     return RefusedError(403, "not_your_file", words, details=f"Node {node}")
 

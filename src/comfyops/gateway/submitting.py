@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
@@ -17,7 +18,7 @@ from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.sockets import client_name
 from comfyops.workflows.checks.server import Verdict
-from comfyops.workflows.graph import Graph, Node
+from comfyops.workflows.graph import Node
 
 _DUPLICATE = RefusedError(409, "duplicate_prompt_id", "A job of this prompt_id was sent before.")
 _STALE = frozenset({"value_not_in_list", "missing_node_type", "invalid_prompt", "custom_validation_failed"})
@@ -38,7 +39,8 @@ class Submitting:
         prompts.permit(request.graph, self._settings.classes.get(principal.role))
         everything = principal.may(scopes.JOBS_ALL)
         if not everything:
-            await self._check_files(request.graph, Own(server, self._owners, principal.id))
+            own = Own(server, self._owners, principal.id)
+            await naming.check_files(request.graph, own.may_read_folder, partial(_may_name, own))
         verdict = await self._judge(request, server)
         if not verdict.accepted:
             prompts.refuse(verdict)
@@ -96,16 +98,6 @@ class Submitting:
                 words = f"You have {len(active)} jobs waiting or running, which is the limit."
                 raise RefusedError(429, "too_many_jobs", words, retry_after=10)
         return active
-
-    async def _check_files(self, graph: Graph, own: Own) -> None:
-        """Refuse a workflow that reads a file of somebody else."""
-        for node in graph:
-            folder = naming.folder_read(node)
-            if folder is not None and not own.may_read_folder(folder):
-                raise naming.not_yours(node.id, "folder")
-            for name, text in naming.texts(node):
-                if naming.leads_out(text) or not await _may_name(own, node, text):
-                    raise naming.not_yours(node.id, name)
 
 
 async def _may_name(own: Own, node: Node, text: str) -> bool:

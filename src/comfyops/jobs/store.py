@@ -288,18 +288,21 @@ class _ManyWriters:
 
 def upsert(tx: Tx, table: Table, new: Mapping[str, Any], key: Sequence[str], changes: Mapping[str, Any]) -> Any:
     """The statement that writes a row, or makes `changes` (none = leave it) where one of this key is there."""
-    make = sqlite_insert if tx.connection.dialect.name == "sqlite" else pg_insert
-    statement = make(table).values(**new)
+    dialect = tx.connection.dialect.name
     if not changes:
-        return statement.on_conflict_do_nothing()
+        return adding(dialect, table).values(**new)
+    statement = _insert(dialect)(table).values(**new)
     return statement.on_conflict_do_update(index_elements=list(key), set_=dict(changes))
 
 
 @functools.cache
 def adding(dialect: str, table: Table) -> Any:
     """The statement that writes a row, or leaves the one that is there. To make one takes longer than to run it."""
-    make = sqlite_insert if dialect == "sqlite" else pg_insert
-    return make(table).on_conflict_do_nothing()
+    return _insert(dialect)(table).on_conflict_do_nothing()
+
+
+def _insert(dialect: str) -> Any:
+    return sqlite_insert if dialect == "sqlite" else pg_insert
 
 
 CHANNEL = "comfyops"

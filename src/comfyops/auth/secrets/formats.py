@@ -64,12 +64,12 @@ class Token:
 
     def read(self, data: bytes | None) -> Mapping[str, str | None]:
         """The file's text without its line end."""
-        text = _text(data)
+        text = json_file.text_of(data)
         return {"token": text.rstrip("\r\n")} if text else {}
 
     def write(self, data: bytes | None, values: Mapping[str, str | None]) -> bytes:
         """The token, with the line end the file had."""
-        found = re.search(r"[\r\n]*\Z", _text(data))
+        found = re.search(r"[\r\n]*\Z", json_file.text_of(data))
         return (_one_line(values.get("token")) + (found[0] if found else "")).encode()
 
 
@@ -85,14 +85,14 @@ class ComfyUILoginPassword:
 
     def read(self, data: bytes | None) -> Mapping[str, str | None]:
         """The first two lines."""
-        lines = [line.strip() for line in _text(data).splitlines()[:2]]
+        lines = [line.strip() for line in json_file.text_of(data).splitlines()[:2]]
         return {key: line for key, line in zip(("hash", "username"), lines, strict=False) if line}
 
     def write(self, data: bytes | None, values: Mapping[str, str | None]) -> bytes:
         """Those lines anew; further ones stay. Without a line end, as ComfyUI-Login writes it."""
         now = {**self.read(data), **values}
         lines = [_one_line(now.get("hash")), _one_line(now.get("username"))]
-        return "\n".join([*lines, *_text(data).splitlines()[2:]]).encode()
+        return "\n".join([*lines, *json_file.text_of(data).splitlines()[2:]]).encode()
 
 
 class Json:
@@ -127,13 +127,6 @@ def _leaves(value: Mapping[str, Any], before: str) -> list[tuple[str, str | None
         else:
             found.append((f"{before}{key}", item if isinstance(item, str) else None))
     return found
-
-
-def _text(data: bytes | None) -> str:
-    try:
-        return (data or b"").decode()
-    except UnicodeDecodeError:
-        raise SecretsError("A target is not text in UTF-8.") from None
 
 
 def _one_line(value: str | None) -> str:

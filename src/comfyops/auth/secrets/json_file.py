@@ -18,7 +18,7 @@ _BOM = "\ufeff"
 
 def loads(data: bytes | None) -> dict[str, Any]:
     """The object, {} for an empty file. Raises SecretsError."""
-    body = _body(_text(data))
+    body = _body(text_of(data))
     return _object(body) if body.strip() else {}
 
 
@@ -28,7 +28,7 @@ def with_value(data: bytes | None, names: Sequence[str], value: str | None) -> b
     Missing objects on the way are made. Raises SecretsError for what is no JSON object, and where a name on the way
     leads into something else.
     """
-    text = _text(data)
+    text = text_of(data)
     body = _body(text)
     if not body.strip():
         body = "{\n}\n"
@@ -144,7 +144,8 @@ def _object(body: str) -> dict[str, Any]:
     return value
 
 
-def _text(data: bytes | None) -> str:
+def text_of(data: bytes | None) -> str:
+    """What a target holds. Raises SecretsError where that is no text in UTF-8."""
     try:
         return (data or b"").decode()
     except UnicodeDecodeError:

@@ -40,13 +40,9 @@ class DurableReading:
         self._queue = queue
         self._list = QueueList(queue)
 
-    async def remaining(self, owner: str | None) -> int:
-        """How many jobs wait or run."""
-        return await self._queue.under_way(owner)
-
     async def exec_info(self, exchange: Exchange, owner: str | None) -> None:
         """GET /prompt"""
-        await exchange.json(200, {"exec_info": {"queue_remaining": await self.remaining(owner)}})
+        await exchange.json(200, {"exec_info": {"queue_remaining": await self._queue.under_way(owner)}})
 
     async def queue(self, exchange: Exchange, owner: str | None) -> None:
         """GET /queue"""

@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any
 
 from comfyops.errors import QueueError, StorageError
-from comfyops.gateway.durable.reading import DurableReading
 from comfyops.gateway.durable.socket import DurableSocket
 from comfyops.gateway.exchange import Receive, Send
 from comfyops.gateway.prompts import LONGEST_CLIENT
@@ -40,7 +39,6 @@ class DurableSockets:
 
     def __init__(self, queue: Queue, limits: Limits) -> None:
         self._queue = queue
-        self._reading = DurableReading(queue)
         self._limits = limits
         self._open: dict[str, set[DurableSocket]] = {}  # by owner
         self._watching: asyncio.Task[None] | None = None
@@ -66,7 +64,7 @@ class DurableSockets:
             self._watching = asyncio.create_task(self._watch(), name="comfyops-sockets")
         known(socket)
         try:
-            await socket.run(receive, send, await self._reading.remaining(owner))
+            await socket.run(receive, send, await self._queue.under_way(owner))
         finally:
             self._closed(socket)
 
@@ -136,6 +134,6 @@ class DurableSockets:
 
     async def _tell_remaining(self, owner: str) -> None:
         with contextlib.suppress(QueueError, StorageError):
-            remaining = await self._reading.remaining(owner)
+            remaining = await self._queue.under_way(owner)
             for socket in self._open.get(owner, ()):
                 socket.remaining(remaining)
