@@ -17,7 +17,7 @@ from comfyops.auth import scopes
 from comfyops.auth.authenticator import Authenticator
 from comfyops.auth.principal import Principal
 from comfyops.errors import BackendError, QueueError, StorageError
-from comfyops.gateway import browser, pages
+from comfyops.gateway import browser, forward_auth, pages
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import DOOR, Door, Record
 from comfyops.gateway.exchange import ClientGoneError, Exchange, Receive, Scope, Send
@@ -148,7 +148,7 @@ class Gateway:
             page = pages.sign_in(goal, provider=self.settings.provider)
             await exchange.answer(401, page, [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
             return
-        await exchange.refuse(refused)
+        await exchange.refuse(forward_auth.told(exchange, refused))
 
     def _note_launch(self, server: Server, status: str, why: str) -> None:
         """A server that was started here has ended, or is started anew."""

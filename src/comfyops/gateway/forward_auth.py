@@ -12,8 +12,22 @@ from comfyops.gateway.door import SAFE, place
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.refusal import RefusedError
 
+_PATH = "/auth/verify"
+
 _METHOD = (b"x-original-method", b"x-forwarded-method")
 _TARGET = (b"x-original-uri", b"x-forwarded-uri")
+
+
+class _NotPassedOnError(RefusedError):
+    """A refusal for a proxy that makes a fault of its own (500) out of any status but 401 and 403."""
+
+    def __init__(self, refused: RefusedError) -> None:
+        super().__init__(403, refused.code, refused.message, retry_after=refused.retry_after)
+        self._meant = refused.status
+
+    def headers(self) -> browser.Headers:
+        """As of any refusal, and the status that is meant, for the proxy to tell its client."""
+        return [*super().headers(), (b"x-comfyops-status", str(self._meant).encode())]
 
 
 async def verify(exchange: Exchange, shown: Credential, proxies: Container[str]) -> tuple[str, str]:
@@ -38,8 +52,19 @@ async def verify(exchange: Exchange, shown: Credential, proxies: Container[str])
     return method, path
 
 
+def told(exchange: Exchange, refused: RefusedError) -> RefusedError:
+    """A refusal as the proxy that asks can take it: nginx (it says X-Original-URI) only as 401 or 403.
+
+    Caddy and Traefik (they say X-Forwarded-Uri) pass any status on, and faults of ours are faults to all of them.
+    """
+    asked = exchange.path.partition(" ")[0] == _PATH and bool(exchange.all(_TARGET[0]))
+    if not asked or refused.status in (401, 403) or refused.status >= 500:
+        return refused
+    return _NotPassedOnError(refused)
+
+
 def _path(raw: bytes) -> str:
-    """The path that is decided on. Raises RefusedError (403, as nginx takes a 400 for a fault of ours).
+    """The path that is decided on. Raises RefusedError (403: the path is the client's fault, not the proxy's).
 
     The proxy passes on what was written: what a server could read otherwise than it is decided on is refused.
     """

@@ -17,6 +17,7 @@ from aiohttp import WSServerHandshakeError, web
 from comfyops.auth.authenticator import COOKIE
 from comfyops.errors import UsageError
 from comfyops.gateway.proxies import Proxies
+from comfyops.gateway.settings import Limits
 from tests.unit.gateway.house import House, house
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
@@ -178,6 +179,44 @@ async def test_the_page_shows_what_a_browser_needs_behind_nginx(tmp_path: Path) 
             await home.session.ws_connect(f"{url}/ws", headers={"Origin": url})
 
 
+async def wrong_tries(home: House, url: str) -> dict[str, str]:
+    """Headers of who tries one wrong token after the other, until that is too much."""
+    wrong = {"Authorization": f"Bearer cops_{'0' * 16}_{'x' * 43}"}
+    async with asyncio.timeout(20):
+        while (await through(home, url, "GET", "/queue", **wrong))[0] == 401:
+            pass
+    return wrong
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+async def test_behind_nginx_a_client_is_told_to_wait_and_never_of_a_fault(tmp_path: Path) -> None:
+    """nginx takes only 401 and 403 for refusals; the page shows how its client hears of the others."""
+    slow = Limits(requests_per_second=0.01, requests_burst=3)
+    async with (
+        house(tmp_path / "home", proxies=HERE, limits=slow) as home,
+        nginx(tmp_path / "nginx", home.url, home.backend, page=True) as url,
+        nginx(tmp_path / "other", home.url, home.backend) as other,
+    ):
+        mine = {"Authorization": f"Bearer {home.token('a')}"}
+        assert [(await through(home, url, "GET", "/queue", **mine))[0] for _ in range(4)] == [200, 200, 200, 429]
+        async with home.session.get(f"{url}/queue", headers=mine) as answer:
+            assert answer.status == 429 and 90 <= int(answer.headers["Retry-After"]) <= 100
+        with pytest.raises(WSServerHandshakeError, match="429"):
+            await home.session.ws_connect(f"{url}/ws", headers=mine)
+        assert (await through(home, other, "GET", "/queue", **mine))[0] == 403, "its configuration knows of no 429"
+        assert home.ledger.lines[-1].reason == "too_many_requests"
+        lost = {**mine, "Host": "unknown.example"}
+        async with home.session.get(f"{url}/queue", headers=lost) as answer:
+            assert answer.status == 421 and "Retry-After" not in answer.headers
+        viewer = {"Authorization": f"Bearer {home.token('v', 'viewer')}"}
+        async with home.session.post(f"{url}/prompt", headers=viewer) as answer:
+            assert answer.status == 403 and "Retry-After" not in answer.headers
+        wrong = await wrong_tries(home, url)
+        async with home.session.get(f"{url}/queue", headers=wrong) as answer:
+            assert answer.status == 429 and int(answer.headers["Retry-After"]) > 0
+        assert (await through(home, other, "GET", "/queue", **wrong))[0] == 403
+
+
 # A server may read them as a file of userdata, or not at all, where the gateway would decide on the queue.
 UNCLEAR = ("/userdata/%252e%252e%252fqueue", "/userdata/..%2fqueue", "/%2571ueue", "//queue", "/x/../queue", "/queue.")
 PLAIN = (
@@ -189,14 +228,15 @@ PLAIN = (
     "/userdata/caf%C3%A9.json",
 )
 ASKED = {"X-Original-Method": "GET", "X-Original-URI": "/queue"}
+CADDY = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/queue"}
 
 
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
         (ASKED, 204),
-        ({"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/queue?a=b"}, 204),
-        ({**ASKED, "X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/queue"}, 204),
+        ({**CADDY, "X-Forwarded-Uri": "/queue?a=b"}, 204),
+        ({**ASKED, **CADDY}, 204),
         ({**ASKED, "X-Forwarded-Uri": "/internal/logs"}, 403),
         ({**ASKED, "X-Forwarded-Method": "POST"}, 403),
         ({"X-Original-Method": "GET"}, 403),
@@ -212,12 +252,27 @@ ASKED = {"X-Original-Method": "GET", "X-Original-URI": "/queue"}
         ({**ASKED, "X-Original-Method": "get"}, 204),
         ({**ASKED, "X-Original-Method": "DELETE"}, 403),
         ({**ASKED, "X-Original-Method": "é"}, 403),
-        ({**ASKED, "X-Forwarded-Host": "unknown.example"}, 421),
+        ({**ASKED, "X-Forwarded-Host": "unknown.example"}, 403),
+        ({**CADDY, "X-Forwarded-Host": "unknown.example"}, 421),
     ],
 )
 async def test_a_proxy_has_to_say_what_it_asks_about(tmp_path: Path, headers: dict[str, str], status: int) -> None:
     async with house(tmp_path, proxies=HERE) as home:
         assert (await home.ask("GET", "/auth/verify", home.token("a"), headers=headers))[0] == status
+
+
+@pytest.mark.parametrize(("asked", "told"), [(ASKED, (403, "429")), (CADDY, (429, None))], ids=["nginx", "Caddy"])
+async def test_a_proxy_is_told_to_wait_in_a_way_that_it_passes_on(
+    tmp_path: Path, asked: dict[str, str], told: tuple[int, str | None]
+) -> None:
+    async with house(tmp_path, proxies=HERE, limits=Limits(requests_per_second=0.01, requests_burst=1)) as home:
+        headers = {**asked, "Authorization": f"Bearer {home.token('a')}"}
+        for status, meant in ((204, None), told):
+            async with home.session.get(f"{home.url}/auth/verify", headers=headers) as answer:
+                assert (answer.status, answer.headers.get("X-Comfyops-Status")) == (status, meant)
+        assert int(answer.headers["Retry-After"]) > 90
+        async with home.session.get(f"{home.url}/queue", headers=headers) as answer:
+            assert answer.status == 429, "who asks for himself is told plainly"
 
 
 async def test_nobody_but_a_trusted_proxy_is_answered(tmp_path: Path) -> None:
