@@ -65,6 +65,7 @@
      │   ├─ WrongCredentialError   name and password, or a one-time secret, are wrong
      │   ├─ TooManyAttemptsError   too many wrong ones; carries the seconds to wait
      │   ├─ AccountError           a user, token or role that cannot be made, changed or found
+     │   │   └─ LastAdministratorError  nobody would be left who may see to accounts
      │   ├─ WeakPasswordError      a password that is too short or known
      │   └─ AuditError             the record of who did what has been tampered with
      ├─ MissingExtraError          an optional part is not installed
@@ -535,6 +536,13 @@ class AccountError(AuthError):
 
     code = "account"
     hint = "List them with `comfyops auth user ls`, `comfyops auth token ls` and `comfyops auth role ls`."
+
+
+class LastAdministratorError(AccountError):
+    """The only administrator who can sign in would be one no longer: nobody would be left who may see to accounts."""
+
+    code = "last_administrator"
+    hint = "Make another administrator first; on the machine of the gateway `comfyops auth user` does it all the same."
 
 
 class WeakPasswordError(AuthError):

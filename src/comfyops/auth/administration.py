@@ -29,7 +29,10 @@ class NewToken:
 
 
 class Administration:
-    """Changes to a store, recorded under the name of who makes them and where from. `rounds` is bcrypt's cost."""
+    """Changes to a store, recorded under the name of who makes them and where from. `rounds` is bcrypt's cost.
+
+    With `keep_one` the last administrator stays one: who works from afar could not make another.
+    """
 
     def __init__(
         self,
@@ -39,12 +42,14 @@ class Administration:
         rounds: int = credentials.ROUNDS,
         *,
         address: str = "",
+        keep_one: bool = True,
     ) -> None:
         self._store = store
         self._audit = audit
         self._actor = actor
         self._address = address
         self._rounds = rounds
+        self._keep_one = keep_one
 
     def create_token(self, name: str, role: str, *, lifetime: float | None = None, user: str | None = None) -> NewToken:
         """Make a token that counts for `lifetime` seconds (None: until revoked), of a user or of nobody.
@@ -78,14 +83,17 @@ class Administration:
             return self._store.users.set_password(name, self._hashed(password, name), self._now())
 
     def set_user_role(self, name: str, role: str) -> User:
-        """Give a user another role; their sessions end. Raises AccountError."""
+        """Give a user another role; their sessions end. Raises AccountError and LastAdministratorError."""
         with self._recorded("auth.user.role", name, role=role):
-            return self._store.users.set_role(name, role, self._now())
+            return self._store.users.set_role(name, role, self._now(), keep_one=self._keep_one)
 
     def disable_user(self, name: str, *, disabled: bool = True) -> User:
-        """Keep a user out with all tokens and sessions, or let one in again. Raises AccountError."""
+        """Keep a user out with all tokens and sessions, or let one in again.
+
+        Raises AccountError and LastAdministratorError.
+        """
         with self._recorded("auth.user.disable" if disabled else "auth.user.enable", name):
-            return self._store.users.disable(name, self._now(), disabled=disabled)
+            return self._store.users.disable(name, self._now(), disabled=disabled, keep_one=self._keep_one)
 
     def end_sessions(self, *, session: str | None = None, user: str | None = None) -> tuple[str, ...]:
         """End one session by its id, or all of a user; their ids. Raises AccountError where there is no such one."""

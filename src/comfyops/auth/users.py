@@ -13,7 +13,7 @@ from comfyops.auth.names import checked_name, is_name
 from comfyops.auth.records import User
 from comfyops.auth.roles import check_exists
 from comfyops.auth.schema import sessions, setup, users
-from comfyops.errors import AccountError, WrongCredentialError
+from comfyops.errors import AccountError, LastAdministratorError, WrongCredentialError
 
 ADMINISTRATOR = "administrator"
 
@@ -42,19 +42,22 @@ class Users:
             row = connection.execute(select(users).where(users.c.name == name)).one_or_none()
         return user_of(row) if row is not None else None
 
-    def disable(self, name: str, now: float, *, disabled: bool = True) -> User:
-        """Keep a user out, with every token and session, or let one in again. Raises AccountError."""
-        return self._change(name, now, disabled=int(disabled))
+    def disable(self, name: str, now: float, *, disabled: bool = True, keep_one: bool = False) -> User:
+        """Keep a user out, with every token and session, or let one in again.
+
+        Raises AccountError, with `keep_one` LastAdministratorError where that was the last administrator.
+        """
+        return self._change(name, now, keep_one=keep_one, disabled=int(disabled))
 
     def set_password(self, name: str, password_hash: str, now: float) -> User:
         """Give a user another password; every session of theirs ends. Raises AccountError."""
         return self._change(name, now, password_hash=password_hash)
 
-    def set_role(self, name: str, role: str, now: float) -> User:
-        """Give a user another role; their sessions end. Raises AccountError."""
+    def set_role(self, name: str, role: str, now: float, *, keep_one: bool = False) -> User:
+        """Give a user another role; their sessions end. Raises as `disable`."""
         with self._database.reading() as connection:
             check_exists(connection, role)
-        return self._change(name, now, role=role)
+        return self._change(name, now, keep_one=keep_one, role=role)
 
     def offer_setup(self, digest: str, expires_at: float) -> None:
         """Keep the digest of the one-time secret that makes the first administrator, in place of an older one.
@@ -83,9 +86,13 @@ class Users:
             connection.execute(delete(setup))
             return add(connection, name, ADMINISTRATOR, password_hash, now)
 
-    def _change(self, name: str, now: float, **values: Any) -> User:
+    def _change(self, name: str, now: float, *, keep_one: bool = False, **values: Any) -> User:
         with self._database.writing() as connection:
-            return change(connection, users.c.name == name, name, now, **values)
+            had_one = _has_administrator(connection)
+            found = change(connection, users.c.name == name, name, now, **values)
+            if keep_one and had_one and not _has_administrator(connection):
+                raise LastAdministratorError(f"{name!r} is the last administrator.", name=name)
+            return found
 
 
 def change(connection: Connection, which: ColumnElement[bool], name: str, now: float, **values: Any) -> User:
@@ -114,8 +121,13 @@ def add(connection: Connection, name: str, role: str, password_hash: str, now: f
     return user
 
 
+def _has_administrator(connection: Connection) -> bool:
+    who = select(users.c.id).where(users.c.role == ADMINISTRATOR, users.c.disabled == 0)
+    return connection.execute(who.limit(1)).first() is not None
+
+
 def _check_none(connection: Connection) -> None:
-    if connection.execute(select(users.c.id).where(users.c.role == ADMINISTRATOR, users.c.disabled == 0)).first():
+    if _has_administrator(connection):
         raise AccountError("There is an administrator already.", hint="They can make others; see `comfyops auth user`.")
 
 

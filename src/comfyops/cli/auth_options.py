@@ -31,6 +31,8 @@ _MOST = 8192  # bytes of a line with a password
 def access(home: Path | None) -> Iterator[tuple[Store, Administration]]:
     """The store, and what may be done to it, recorded under the name of the person at this machine.
 
+    Who has this machine may keep even the last administrator out, at once: `comfyops auth init` makes another.
+
     Raises StorageError and MissingExtraError.
     """
     _need_extra()
@@ -42,7 +44,7 @@ def access(home: Path | None) -> Iterator[tuple[Store, Administration]]:
         store = Store.at_home(chosen.home)
         try:
             with AuditLog(kept) as audit:
-                yield store, Administration(store, audit, f"cli:{person()}")
+                yield store, Administration(store, audit, f"cli:{person()}", keep_one=False)
         finally:
             store.close()
 

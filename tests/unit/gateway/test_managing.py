@@ -183,6 +183,48 @@ async def test_what_cannot_be_is_refused_in_plain_words(
         assert "Traceback" not in json.dumps(answer) and "pydantic" not in json.dumps(answer)
 
 
+async def test_the_last_administrator_stays_one(office: Office) -> None:
+    add_user(office.store, "ann", PASSWORD, "administrator")
+    add_user(office.store, "bob", PASSWORD, "artist")
+    async with office.with_token("boss", "administrator") as boss, office.signed_in("ann") as ann:
+        for who, path, body in (
+            (ann, "disable", None),
+            (boss, "disable", None),
+            (boss, "role", {"role": "operator"}),
+        ):
+            status, answer = await office.ask(who, "POST", f"/auth/users/ann/{path}", json=body)
+            assert (status, answer["error"]["code"]) == (409, "last_administrator")
+            assert "Make another administrator first" in answer["error"]["details"]
+        assert (await office.ask(ann, "GET", "/auth/session"))[1]["role"] == "administrator", "nothing has changed"
+        for path, body in (("role", {"role": "administrator"}), ("disable", None)):
+            assert (await office.ask(boss, "POST", f"/auth/users/bob/{path}", json=body))[0] == 200
+        assert (await office.ask(boss, "POST", "/auth/users/ann/disable"))[0] == 409, "bob cannot sign in"
+        assert (await office.ask(boss, "POST", "/auth/users/ann/role", json={"role": "administrator"}))[0] == 200
+        assert (await office.ask(boss, "POST", "/auth/users/bob/enable"))[0] == 200
+        assert (await office.ask(boss, "POST", "/auth/users/ann/disable"))[0] == 200
+        refused = (await office.ask(boss, "GET", "/audit?refused=true&action=auth.user"))[1]["records"]
+    assert [(item["name"], item["action"], item["target"]) for item in refused] == [
+        ("boss", "auth.user.disable", "ann"),
+        ("boss", "auth.user.role", "ann"),
+        ("boss", "auth.user.disable", "ann"),
+        ("ann", "auth.user.disable", "ann"),
+    ]
+
+
+async def test_of_two_administrators_who_are_disabled_at_once_one_stays(office: Office) -> None:
+    names = ("ann", "bob")
+    for name in names:
+        add_user(office.store, name, PASSWORD, "administrator")
+    async with office.with_token("boss", "administrator") as boss:
+        for _ in range(5):
+            asked = (office.ask(boss, "POST", f"/auth/users/{name}/disable") for name in names)
+            assert sorted(status for status, _ in await asyncio.gather(*asked)) == [200, 409]
+            left = [user.name for user in office.store.users.all() if not user.disabled]
+            assert len(left) == 1
+            for name in names:
+                assert (await office.ask(boss, "POST", f"/auth/users/{name}/enable"))[0] == 200
+
+
 async def test_nobody_else_manages_access(office: Office) -> None:
     paths = ("/auth/tokens", "/auth/users", "/auth/roles", "/auth/sessions", "/audit", "/audit/verify")
     async with office.with_token("op", "operator") as operator, aiohttp.ClientSession() as nobody:

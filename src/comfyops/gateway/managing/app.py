@@ -12,7 +12,7 @@ from comfyops.auth.audit import AuditLog
 from comfyops.auth.audit_store import AuditStore
 from comfyops.auth.store import Store
 from comfyops.config import AuthSettings
-from comfyops.errors import AuthError, ComfyOpsError, StorageError, UsageError
+from comfyops.errors import AuthError, ComfyOpsError, LastAdministratorError, StorageError, UsageError
 from comfyops.gateway.managing import access, own, record
 from comfyops.gateway.managing.caller import House
 from comfyops.gateway.mounts import ASGIApp
@@ -47,7 +47,8 @@ def _not_stored(response: Response) -> None:
 
 async def _wrong(request: Request, error: Exception) -> Response:
     assert isinstance(error, ComfyOpsError)
-    return _said(RefusedError(400, error.code, error.message, details=error.hint or ""))
+    status = 409 if isinstance(error, LastAdministratorError) else 400
+    return _said(RefusedError(status, error.code, error.message, details=error.hint or ""))
 
 
 async def _storage_error(request: Request, error: Exception) -> Response:
