@@ -10,7 +10,7 @@ from comfyops.jobs import endings, hub, schema
 from comfyops.jobs.fleet import BackendState
 from comfyops.jobs.job import Job
 from comfyops.jobs.retry import Cause
-from comfyops.jobs.store import Tx, upsert
+from comfyops.jobs.tx import Tx, upsert
 from comfyops.jobs.verdicts import bad_end
 
 BAD_IN_A_ROW = 3

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row, delete, insert, select
 from comfyops.errors import UnknownAssetError, UsageError
 from comfyops.jobs import rows, schema
 from comfyops.jobs.files import Kept
-from comfyops.jobs.store import Store, Tx, upsert
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx, upsert
 
 MAX_NAME = 1024
 """Characters of the name of an asset."""

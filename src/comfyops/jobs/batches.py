@@ -10,10 +10,12 @@ from uuid import uuid4
 from sqlalchemy import Connection, func, insert, select
 
 from comfyops.errors import DuplicateKeyError, UnknownJobError, UsageError
-from comfyops.jobs import quotas, schema, submitting
+from comfyops.jobs import accepting, quotas, schema
+from comfyops.jobs.accepting import New
+from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.job import JobState
-from comfyops.jobs.store import Tx
 from comfyops.jobs.submitting import Prepared
+from comfyops.jobs.tx import Tx
 
 MAX_JOBS = 10_000
 
@@ -48,13 +50,15 @@ class Request:
     request_hash: str = ""
 
 
-def accept(tx: Tx, request: Request, max_waiting: int | None) -> Batch:
+def accept(tx: Tx, request: Request, fleet: Fleet, max_waiting: int | None) -> Batch:
     """Write all jobs of a batch, or find the batch that its key stands for. Raises as `Queue.submit_batch`."""
     if not 0 < len(request.jobs) <= MAX_JOBS:
         raise UsageError(f"A batch has between 1 and {MAX_JOBS} jobs, not {len(request.jobs)}.")
+    for error in fleet.unservable(tx.connection, (prepared.needs for prepared in request.jobs)).values():
+        raise error
     batch = str(uuid4())
     if request.idempotency_key is not None:
-        row = submitting.take_key(tx, request.owner, request.idempotency_key, _hash(request), batch=batch)
+        row = accepting.take_key(tx, request.owner, request.idempotency_key, _hash(request), batch=batch)
         if row is not None and row.batch is None:
             raise DuplicateKeyError("This idempotency key was used for a single job.")
         if row is not None:
@@ -62,8 +66,7 @@ def accept(tx: Tx, request: Request, max_waiting: int | None) -> Batch:
     quotas.check_waiting(tx, request.owner, len(request.jobs), max_waiting)
     facts = {"owner": request.owner, "name": request.name, "jobs": len(request.jobs), "created_at": tx.now}
     tx.execute(insert(schema.batches).values(id=batch, **facts))
-    for prepared in request.jobs:
-        submitting.add(tx, prepared, request.owner, prepared.submission.id or str(uuid4()), batch=batch)
+    accepting.add(tx, [New(item, request.owner, item.submission.id or str(uuid4()), batch) for item in request.jobs])
     return read(tx.connection, batch, request.owner)
 
 

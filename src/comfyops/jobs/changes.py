@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Select, delete, select, update
 
 from comfyops.errors import DependencyError, JobStateError, UsageError
-from comfyops.jobs import hub, rows, schema, submitting, transitions
+from comfyops.jobs import accepting, hub, rows, schema, submitting, transitions
 from comfyops.jobs.job import OVER, Job, JobState
-from comfyops.jobs.store import Tx, upsert
+from comfyops.jobs.tx import Tx, upsert
 
 _j = schema.jobs.c
 
@@ -51,7 +51,7 @@ def retry(tx: Tx, job: str, owner: str | None) -> Job:
         raise JobStateError(f"The job {job} is {found.state.value}: there is nothing to try again.", **_facts(found))
     d = schema.dependencies.c
     open_ = tx.execute(schema.dependencies.select().where(d.job == job, d.settled == 0)).all()
-    if any(submitting.unsettled(tx, [row.needs], found.owner)[row.needs] for row in open_):
+    if any(accepting.unsettled(tx, [row.needs], found.owner)[row.needs] for row in open_):
         raise DependencyError(f"A job that {job} waits for is not done.", hint="Retry that one first.", job=job)
     tx.execute(update(schema.dependencies).where(d.job == job).values(settled=1))
     transitions.move(

@@ -181,12 +181,13 @@ class Dispatcher:
         self._living = tuple({*beat.living, *self._living}) if late else beat.living
 
     async def _placing(self) -> None:
-        with self._queue.hub.awake(hub.PLACE) as woken:
+        with self._queue.hub.awake(hub.PLACE) as freed, self._queue.hub.awake(hub.PLACE, hub.NEW) as woken:
             while True:
+                freed.clear()
                 woken.clear()
                 while jobs := await self._placer.round():
                     await asyncio.gather(*(self._start(job) for job in jobs))
-                await hub.rest(woken, self._settings.look)
+                await hub.rest(freed if self._placer.full else woken, self._settings.look)
 
     async def _start(self, job: Job) -> None:
         self._runner.expect(job)

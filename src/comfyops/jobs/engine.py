@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 
 from comfyops.errors import DatabaseError
-from comfyops.jobs.store import make_private
+from comfyops.jobs.database import make_private
 
 NAME = "comfyops"
 VERSION = "1"

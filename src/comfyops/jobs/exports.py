@@ -21,7 +21,8 @@ from comfyops.jobs import deliveries, schema
 from comfyops.jobs.delivery_names import DEFAULT, Facts, check
 from comfyops.jobs.files import Files
 from comfyops.jobs.job import JobState
-from comfyops.jobs.store import Store, Tx, upsert
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx, upsert
 from comfyops.support.files import write_bytes
 
 SINCE = "export_since"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,13 +14,16 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from comfyops.backends.http import checked_url
-from comfyops.errors import JobStateError, UnknownBackendError, UsageError
-from comfyops.jobs import hub, schema
-from comfyops.jobs.offers import Offer
-from comfyops.jobs.store import Store, Tx
+from comfyops.errors import JobStateError, NoBackendError, UnknownBackendError, UsageError
+from comfyops.jobs import direct, hub, schema
+from comfyops.jobs.needs import Needs
+from comfyops.jobs.offers import Fits, Offer, nobody
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx
 
 _b = schema.backends.c
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
+_OFFER_KEYS = select(_b.id, _b.offer_key)
 
 
 class BackendState(StrEnum):
@@ -66,6 +69,7 @@ class Fleet:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._offers: dict[str, Offer] = {}
+        self._fits = Fits()
 
     async def add(self, url: str, *, name: str = "", token: str = "", tags: Sequence[str] = ()) -> BackendRow:
         """Add a backend; a dispatcher looks at it soon. One that is there gets the address, token and tags given.
@@ -123,11 +127,27 @@ class Fleet:
 
     def read_offers(self, connection: Connection) -> dict[str, Offer]:
         """The same inside a transaction; offers that are known already are not read again."""
-        keys = dict(connection.execute(select(_b.id, _b.offer_key).where(_b.offer_key != "")).all())
-        missing = {key for key in keys.values() if key not in self._offers}
+        return self._known_offers(connection, dict(direct.select(connection, _OFFER_KEYS)))
+
+    def _known_offers(self, connection: Connection, keys: Mapping[str, str]) -> dict[str, Offer]:
+        missing = {key for key in keys.values() if key and key not in self._offers}
         for offer in _read_documents(connection, missing):
             self._offers[offer.key] = offer
         return {name: self._offers[key] for name, key in keys.items() if key in self._offers}
+
+    def unservable(self, connection: Connection, wanted: Iterable[Needs]) -> dict[str, NoBackendError]:
+        """The errors for needs that no backend can ever serve, by their keys."""
+        keys = dict(direct.select(connection, _OFFER_KEYS))
+        offers = self._known_offers(connection, keys)
+        if not offers or len(offers) < len(keys):  # of one at least nobody knows yet what it offers
+            return {}
+        found = {}
+        for needs in {needs.key: needs for needs in wanted}.values():
+            if not any(self._fits(needs, offer, name) for name, offer in offers.items()):
+                reasons = nobody(needs, offers)
+                words = f"No backend can ever run this job: {reasons[0]}."
+                found[needs.key] = NoBackendError(words, reasons=list(reasons))
+        return found
 
 
 def _read_documents(connection: Connection, keys: set[str]) -> list[Offer]:

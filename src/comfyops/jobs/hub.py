@@ -11,6 +11,9 @@ from comfyops.jobs.job import JobEvent
 PLACE = "place"
 """The wake of dispatchers: something may be placed now."""
 
+NEW = "new"
+"""The wake of dispatchers: there are new jobs, which may be placed where a backend is free."""
+
 CANCEL = "cancel"
 """The wake of dispatchers: somebody wants a job of theirs stopped."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from comfyops import __version__
 from comfyops.errors import DispatcherTakenError
 from comfyops.jobs import hub, schema
-from comfyops.jobs.store import Tx
+from comfyops.jobs.tx import Tx
 
 _d, _b, _j = schema.dispatchers.c, schema.backends.c, schema.jobs.c
 

@@ -20,7 +20,8 @@ from urllib.parse import urlencode
 from sqlalchemy import Connection, select
 
 from comfyops.jobs import schema
-from comfyops.jobs.store import Store, Tx, upsert
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx, upsert
 
 LONGEST = 7 * 86_400.0
 """Seconds that a link may be good for."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from comfyops.jobs.hub import Hub
-from comfyops.jobs.store import CHANNEL
+from comfyops.jobs.writers import CHANNEL
 
 _LONGEST_PAUSE = 10.0  # seconds between attempts to connect
 

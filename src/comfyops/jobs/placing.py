@@ -15,8 +15,9 @@ from comfyops.jobs.needs import Needs
 from comfyops.jobs.offers import Fits, Offer
 from comfyops.jobs.placement import place
 from comfyops.jobs.situation import Busy, Decision, Group, Owner, Rules, Situation, Standing
-from comfyops.jobs.store import Store, Tx
+from comfyops.jobs.store import Store
 from comfyops.jobs.turns import Turns
+from comfyops.jobs.tx import Tx
 
 _j, _b, _n, _t = schema.jobs.c, schema.backends.c, schema.needs.c, schema.timings.c
 
@@ -35,6 +36,8 @@ class Placer:
         self._turns = Turns()
         self._needs: dict[str, Needs] = {}
         self._served: dict[tuple[str, int, str], float] = {}
+        self.full = False
+        """Whether every backend had a job, or took none, at the last look: new jobs change nothing then."""
 
     async def round(self) -> list[Job]:
         """Decide and bind once; the jobs that were bound. Empty = there is nothing to place now."""
@@ -82,7 +85,8 @@ class Placer:
 
     def _situation(self, connection: Connection) -> Situation | None:
         standings = self._standings(connection)
-        if not any(standing.open and standing.busy is None for standing in standings):
+        self.full = not any(standing.open and standing.busy is None for standing in standings)
+        if self.full:
             return None
         if reading.is_paused(connection):
             return None

@@ -17,7 +17,8 @@ from comfyops.jobs import hub, rows, schema
 from comfyops.jobs.clients import Clients
 from comfyops.jobs.fleet import BackendRow, BackendState
 from comfyops.jobs.offers import Offer, offer_of
-from comfyops.jobs.store import Store, Tx
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx
 from comfyops.workflows.graph import Graph, GraphBuilder
 from comfyops.workflows.node_types import NodeTypes
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, cast
+from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from comfyops.errors import NoBackendError, WaitTimeoutError
-from comfyops.jobs import batches, changes, listening, reading, rows, submitting, transitions
+from comfyops.errors import WaitTimeoutError
+from comfyops.jobs import accepting, batches, changes, listening, reading, rows, submitting, transitions
+from comfyops.jobs.accepting import New
 from comfyops.jobs.asset_records import AssetRecords
 from comfyops.jobs.files import Files
 from comfyops.jobs.fleet import Fleet
@@ -36,11 +39,11 @@ from comfyops.jobs.job import (
     Submission,
 )
 from comfyops.jobs.links import LinkKeys
-from comfyops.jobs.offers import Offer, nobody
 from comfyops.jobs.quotas import Quotas
-from comfyops.jobs.store import Store, Tx
+from comfyops.jobs.store import Store
 from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.thumbnails import Thumbnails
+from comfyops.jobs.tx import Tx
 from comfyops.jobs.uploads import Uploads
 from comfyops.workflows.node_types import NodeTypes
 
@@ -88,6 +91,7 @@ class Queue:
         self.quotas = Quotas(self.store)
         self.node_types: Callable[[], NodeTypes | None] = lambda: None
         self._max_waiting = max_waiting
+        self._accept = functools.partial(accepting.accept, fleet=self.fleet, max_waiting=max_waiting)
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Queue:
@@ -119,7 +123,8 @@ class Queue:
         wait for, WorkflowFormatError, UsageError.
         """
         prepared = await self._prepare(submission)
-        return await self.store.write(lambda tx: submitting.accept(tx, prepared, owner, self._max_waiting))
+        new = New(prepared, owner, submission.id or str(uuid4()))
+        return cast(Accepted, await self.store.write_together(self._accept, new))
 
     async def submit_batch(
         self,
@@ -133,7 +138,7 @@ class Queue:
         """Accept many jobs as one, all or none. Raises as `submit`."""
         prepared = [await self._prepare(submission) for submission in submissions]
         request = batches.Request(prepared, owner, name, idempotency_key, request_hash)
-        return await self.store.write(lambda tx: batches.accept(tx, request, self._max_waiting))
+        return await self.store.write(lambda tx: batches.accept(tx, request, self.fleet, self._max_waiting))
 
     async def batch(self, batch: str, owner: str | None = None) -> batches.Batch:
         """A batch and how its jobs stand. Raises UnknownJobError."""
@@ -308,19 +313,8 @@ class Queue:
     async def _prepare(self, submission: Submission) -> Prepared:
         types = self.node_types()
         if len(submission.graph) <= _SMALL:  # it takes less time than handing it to a thread
-            prepared = submitting.prepare(submission, types)
-        else:
-            prepared = await asyncio.to_thread(submitting.prepare, submission, types)
-        offers = await self.fleet.offers()
-        reasons = nobody(prepared.needs, offers)
-        if reasons and not await self._any_unknown(offers):
-            words = f"No backend can ever run this job: {reasons[0]}."
-            raise NoBackendError(words, reasons=list(reasons))
-        return prepared
-
-    async def _any_unknown(self, offers: Mapping[str, Offer]) -> bool:
-        """Whether there is a backend of which nobody knows yet what it offers."""
-        return any(backend.id not in offers for backend in await self.fleet.ls())
+            return submitting.prepare(submission, types)
+        return await asyncio.to_thread(submitting.prepare, submission, types)
 
     async def _of(self, read: Callable[[Connection, str], T], job: str, owner: str | None) -> T:
         def both(connection: Connection) -> T:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, func, select, text
 
 from comfyops.errors import QueueFullError, UsageError
-from comfyops.jobs import hub, schema
-from comfyops.jobs.store import Store, Tx, upsert
+from comfyops.jobs import direct, hub, schema
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx, upsert
 
 _RETRY_AFTER = 15  # seconds
 
@@ -51,8 +52,9 @@ class Quotas:
 
 _j = schema.jobs.c
 _LIMIT = select(schema.quotas.c.max_waiting).where(schema.quotas.c.owner == bindparam("who"))
-_WAITING = select(_j.number).where(_j.owner == bindparam("who"), schema.IS_WAITING)
-_WAITING = _WAITING.limit(1).offset(bindparam("left"))  # the first beyond as many as there is room for
+_WAITING = select(_j.number).where(_j.owner == bindparam("who"), schema.IS_WAITING).limit(bindparam("most"))
+_COUNT = select(func.count()).select_from(_WAITING.subquery())
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('comfyops quota ' || :who, 0))")  # until the commit
 
 
 def read_all(connection: Connection) -> tuple[Quota, ...]:
@@ -62,16 +64,35 @@ def read_all(connection: Connection) -> tuple[Quota, ...]:
 
 def check_waiting(tx: Tx, owner: str, more: int, limit: int | None) -> None:
     """Raise QueueFullError where an owner would have more waiting jobs than its quota, or else `limit`, allows."""
-    own = tx.execute(_LIMIT, {"who": owner}).scalar()
-    limit = own if own is not None else limit
+    room = room_for(tx, owner, limit)
+    if room.jobs is not None and room.jobs < more:
+        raise room.error()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many more waiting jobs an owner may have, None = any number."""
+
+    owner: str
+    jobs: int | None = None
+    limit: int = 0
+
+    def error(self) -> QueueFullError:
+        """What one is told who has no room."""
+        words = f"{self.owner} has {self.limit} waiting jobs already, which is all it may have."
+        return QueueFullError(words, retry_after=_RETRY_AFTER, limit=self.limit)
+
+
+def room_for(tx: Tx, owner: str, limit: int | None) -> Room:
+    """The room that an owner's quota, or else `limit`, leaves."""
+    for (own,) in direct.select(tx.connection, _LIMIT, who=owner):
+        limit = own if own is not None else limit
     if limit is None:
-        return
-    if more > limit or tx.execute(_WAITING, {"who": owner, "left": limit - more}).first() is not None:
-        raise QueueFullError(
-            f"{owner} has {limit} waiting jobs already, which is all it may have.",
-            retry_after=_RETRY_AFTER,
-            limit=limit,
-        )
+        return Room(owner)
+    if tx.connection.dialect.name != "sqlite":
+        tx.execute(_ALONE, {"who": owner})
+    [(waiting,)] = direct.select(tx.connection, _COUNT, who=owner, most=limit)
+    return Room(owner, limit - waiting, limit)
 
 
 def _set(tx: Tx, quota: Quota) -> None:

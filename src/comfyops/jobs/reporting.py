@@ -26,7 +26,7 @@ from comfyops.jobs.hub import rest
 from comfyops.jobs.job import Job, JobEvent, Progress
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.rows import dump
-from comfyops.jobs.store import Tx
+from comfyops.jobs.tx import Tx
 
 _EVERY = 1.0  # seconds between two writes of a job's progress
 _MOST_SHOWN = 64 * 1024  # characters of JSON

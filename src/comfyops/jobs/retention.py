@@ -11,7 +11,7 @@ from comfyops.jobs import schema, transitions
 from comfyops.jobs.engine import run_id
 from comfyops.jobs.job import OVER, JobError, JobState
 from comfyops.jobs.queue import Queue
-from comfyops.jobs.store import Tx
+from comfyops.jobs.tx import Tx
 
 _DAY = 86_400.0  # seconds
 _AT_ONCE = 200  # jobs in one transaction

@@ -14,10 +14,11 @@ from croniter import croniter  # type: ignore[import-untyped]
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from comfyops.errors import ComfyOpsError, QueueError, ScheduleError
-from comfyops.jobs import rows, schema, submitting
+from comfyops.jobs import accepting, rows, schema, submitting
+from comfyops.jobs.accepting import New
 from comfyops.jobs.job import Submission
 from comfyops.jobs.queue import Queue
-from comfyops.jobs.store import Tx
+from comfyops.jobs.tx import Tx
 
 LATE = 60.0
 """Seconds after its time, from which on a schedule with the rule "skip" leaves a time out."""
@@ -169,7 +170,7 @@ def _pass(tx: Tx, schedule: Schedule, prepared: submitting.Prepared | None) -> N
     job = str(uuid5(NAMESPACE_URL, f"comfyops:{schedule.owner}:{schedule.name}:{schedule.next_at}"))
     try:
         with tx.connection.begin_nested():
-            submitting.add(tx, prepared, schedule.owner, job, schedule=schedule.name)
+            accepting.add(tx, [New(prepared, schedule.owner, job, schedule=schedule.name)])
     except QueueError:
         return
     tx.execute(update(schema.schedules).where(_s.name == schedule.name).values(last_job=job))

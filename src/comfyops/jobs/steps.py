@@ -15,7 +15,7 @@ from comfyops.jobs.asset_records import keep_asset, output_id
 from comfyops.jobs.collecting import Made
 from comfyops.jobs.job import Job, JobEvent, JobState
 from comfyops.jobs.retry import Past
-from comfyops.jobs.store import Tx
+from comfyops.jobs.tx import Tx
 
 _j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
 _ADD_ATTEMPT, _ADD_PLACEMENT = insert(schema.attempts), insert(schema.placements)

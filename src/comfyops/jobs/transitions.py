@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Update, bindparam, func, insert, select, update
 
-from comfyops.jobs import hub, schema, webhooks
+from comfyops.jobs import direct, hub, schema, webhooks
 from comfyops.jobs.job import NOTHING, OVER, TRANSITIONS, JobError, JobEvent, JobState
 from comfyops.jobs.rows import dump
-from comfyops.jobs.store import Tx
+from comfyops.jobs.tx import Tx
 
 _j = schema.jobs.c
 _FREE = {"backend": None, "runner": None}
@@ -91,10 +91,13 @@ def _telling(held: tuple[str, ...]) -> Any:
     return statement.returning(_j.last_seq)
 
 
-def begin(tx: Tx, job: str, data: Mapping[str, Any]) -> None:
-    """The first event of a job that was just inserted with `last_seq` 1."""
-    _record(tx, 1, [JobEvent(job, 1, "state", tx.now, {"state": JobState.WAITING.value, "attempt": 0, **data})])
-    tx.wakes.add(hub.PLACE)
+def begin(tx: Tx, jobs: Mapping[str, Mapping[str, Any]]) -> None:
+    """The first events, with this data, of jobs that were just inserted with `last_seq` 1."""
+    first = {"state": JobState.WAITING.value, "attempt": 0}
+    events = [JobEvent(job, 1, "state", tx.now, {**first, **data}) for job, data in jobs.items()]
+    direct.add(tx, schema.events, [_row(event) for event in events])
+    tx.events.extend(events)
+    tx.wakes.add(hub.NEW)
 
 
 def _lasting(told: Sequence[JobEvent]) -> int:
@@ -105,13 +108,13 @@ def _record(tx: Tx, last: int, told: Sequence[JobEvent]) -> None:
     """Write the events that are to last, the last of them with the number `last`, and tell all."""
     numbers = iter(range(last - _lasting(told) + 1, last + 1))
     events = [replace(event, seq=next(numbers), at=tx.now) if event.seq else event for event in told]
-    rows = [
-        {"job": event.job, "seq": event.seq, "type": event.type, "data": dump(dict(event.data)), "at": event.at}
-        for event in events
-        if event.seq
-    ]
+    rows = [_row(event) for event in events if event.seq]
     tx.execute(_ADD_EVENT, rows if len(rows) > 1 else rows[0])
     tx.events.extend(events)
+
+
+def _row(event: JobEvent) -> dict[str, Any]:
+    return {"job": event.job, "seq": event.seq, "type": event.type, "data": dump(dict(event.data)), "at": event.at}
 
 
 def _follow(tx: Tx, row: Row[Any], to: JobState) -> None:

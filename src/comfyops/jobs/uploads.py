@@ -11,7 +11,8 @@ from sqlalchemy import Connection, select
 from comfyops.jobs import schema
 from comfyops.jobs.asset_records import keep_asset
 from comfyops.jobs.files import Kept
-from comfyops.jobs.store import Store, Tx, upsert
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx, upsert
 
 _u, _a = schema.uploads.c, schema.assets.c
 _MOST = 1000  # files of one list

@@ -15,7 +15,8 @@ from sqlalchemy import select, update
 
 from comfyops.errors import UsageError
 from comfyops.jobs import schema
-from comfyops.jobs.store import Store, Tx, upsert
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx, upsert
 from comfyops.support.webhooks import ANSWER_SECONDS, Delivery, Message, Receiver, key_of, new_secret, post, retry
 
 SECRET = "webhook_secret"

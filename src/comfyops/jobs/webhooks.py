@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from comfyops.errors import UnknownJobError
 from comfyops.jobs import hub, schema
 from comfyops.jobs.job import JobState
-from comfyops.jobs.store import Store, Tx
+from comfyops.jobs.store import Store
+from comfyops.jobs.tx import Tx
 from comfyops.support.webhooks import Receiver, new_secret
 
 TYPES: Mapping[JobState, str] = {

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, inspect, text
 
 from comfyops.errors import DatabaseError, StorageError
 from comfyops.jobs import migrations, schema
-from comfyops.jobs.store import Store, engine
+from comfyops.jobs.database import engine
+from comfyops.jobs.store import Store
 
 
 @pytest.fixture
