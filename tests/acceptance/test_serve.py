@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -149,6 +151,47 @@ def test_an_encrypted_key_is_refused_and_not_asked_about(tmp_path: Path) -> None
     done = comfyops("serve", "--home", tmp_path, "--port", "0", *files)
     done.failed_with("usage", "without a passphrase", exit_code=2)
     assert "Enter" not in done.err
+
+
+def held(url: str, count: int, source: str = "127.0.0.1") -> list[socket.socket]:
+    """Connections from an address of this machine, each with a request that its answer has not been read of."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    found = [socket.create_connection((host, int(port)), 20, (source, 0)) for _ in range(count)]
+    for one in found:
+        one.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    return found
+
+
+def test_an_address_has_as_many_connections_as_said(tmp_path: Path, server: Server) -> None:
+    options = ("--backend", server.url, "--pass-through", "--max-connections", "20")
+    with gateway(tmp_path, *options) as (data, process):
+        url = data["url"]
+        mine, theirs = held(url, 25), held(url, 20, "127.0.0.2")
+        answers = [one.recv(12)[9:] for one in mine]
+        assert answers.count(b"200") == 20 and answers.count(b"429") == 5
+        assert {one.recv(12)[9:] for one in theirs} == {b"200"}
+        for one in mine + theirs:
+            one.close()
+        wait_until(lambda: status(f"{url}/health") == 200)
+        done = stopped(process, signal.SIGTERM)
+    assert "127.0.0.1 has 20 connections open" in done.err and "Traceback" not in done.err
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="this system cannot bound another process")
+def test_who_takes_all_files_that_a_gateway_may_open_keeps_nobody_out_for_long(tmp_path: Path, server: Server) -> None:
+    options = ("--backend", server.url, "--pass-through", "--max-connections", "1000")
+    with gateway(tmp_path, *options) as (data, process):
+        url = data["url"]
+        assert status(f"{url}/health") == 200
+        most = max(int(file.name) for file in Path(f"/proc/{process.pid}/fd").iterdir()) + 20
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
+        mine = held(url, 60)
+        assert mine[0].recv(12)[9:] == b"200"
+        for one in mine:
+            one.close()
+        wait_until(lambda: status(f"{url}/health") == 200)
+        done = stopped(process, signal.SIGTERM)
+    assert "Traceback" not in done.err and "Too many open files" in done.err
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path, server: Server) -> None:

@@ -47,6 +47,14 @@ MaxJobs = Annotated[
     ),
 ]
 MaxRequests = Annotated[float, typer.Option(min=0.1, help="Requests of one owner in a second, on average.")]
+MaxConnections = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Connections of one address at once, websockets too; a proxy of --trust-proxy may have more. Without it "
+        "two fifths of the files that this process may have open.",
+    ),
+]
 Certificate = Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")]
 Key = Annotated[Path | None, typer.Option(help="TLS key (PEM).")]
 PassThrough = Annotated[

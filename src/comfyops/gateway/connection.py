@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from comfyops.gateway import browser, file_sending
 from comfyops.gateway.exchange import SEND_FILE, WHOLE, ClientGoneError
 from comfyops.gateway.refusal import RefusedError
+
+if TYPE_CHECKING:
+    from comfyops.gateway.socket_connection import SocketConnection
 
 HEAD = 64 * 1024
 """Most bytes of the first line and the headers of a request."""
@@ -66,9 +70,10 @@ class Joining:
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
-    def __init__(self, *arguments: Any, patience: float = 60.0, **options: Any) -> None:
-        """`patience` is for how long (seconds) a client may take nothing of its answer."""
+    def __init__(self, *arguments: Any, leave: Callable[[], None], patience: float = 60.0, **options: Any) -> None:
+        """`patience` is for how long (seconds) a client may take nothing of its answer; `leave` hears of the end."""
         super().__init__(*arguments, **options)
+        self._leave = leave
         self._patience = patience
         self._full: asyncio.TimerHandle | None = None  # while nothing more can be sent
         self._in_head = False  # whether a head has begun and has not ended
@@ -88,6 +93,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
+        self._leave()
         self._on_time()
         self._taken()
         super().connection_lost(exc)
@@ -148,6 +154,7 @@ class Connection(HttpToolsProtocol):
         self._on_time()
         self.transport = self.transport.plain  # type: ignore[attr-defined]
         super().handle_websocket_upgrade()
+        cast("SocketConnection", self.transport.get_protocol()).leave = self._leave
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -207,6 +214,7 @@ def written(fault: RefusedError) -> bytes:
     """A whole answer that ends the connection."""
     body = fault.body()
     headers = [
+        *fault.headers(),
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),

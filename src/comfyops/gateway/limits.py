@@ -1,8 +1,11 @@
-"""How much one owner may ask for."""
+"""How much one owner may ask for, and how many connections one address may have."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Container
+
+from comfyops.auth.signing_in import network
 
 _REMEMBERED = 10_000  # owners and addresses
 
@@ -29,3 +32,51 @@ class Rates:
         self._buckets[key] = bucket
         if len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
+
+
+class Places:
+    """At most `most` connections of one address at once, of IPv6 of one /64; of `exempt` ones as many as they want.
+
+    Only addresses that have a connection are remembered.
+    """
+
+    def __init__(self, most: int, exempt: Container[str] = frozenset()) -> None:
+        self.most = most
+        self._exempt = exempt
+        self._taken: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How many addresses have one."""
+        return len(self._taken)
+
+    def take(self, address: str) -> Place | None:
+        """A place for one more connection, None where all of the address are taken; "" is no address."""
+        if not address or address in self._exempt:
+            return Place(self, "")
+        key = network(address)
+        if self._taken[key] >= self.most:
+            return None
+        self._taken[key] += 1
+        return Place(self, key)
+
+    def give_back(self, key: str) -> None:
+        """One of the places of an address is free again."""
+        self._taken[key] -= 1
+        if not self._taken[key]:
+            del self._taken[key]
+
+
+class Place:
+    """The place of one connection."""
+
+    __slots__ = ("_key", "_places")
+
+    def __init__(self, places: Places, key: str) -> None:
+        self._places = places
+        self._key = key
+
+    def leave(self) -> None:
+        """The connection has ended; to say so again does nothing."""
+        key, self._key = self._key, ""
+        if key:
+            self._places.give_back(key)

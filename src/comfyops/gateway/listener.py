@@ -21,8 +21,10 @@ except ImportError:  # there is none on Windows
     resource = None  # type: ignore[assignment]
 
 from comfyops.errors import PortInUseError, UsageError
+from comfyops.gateway.accepting import Acceptor
 from comfyops.gateway.app import Gateway
 from comfyops.gateway.connection import Connection
+from comfyops.gateway.limits import Places
 from comfyops.gateway.mounts import ASGIApp
 from comfyops.gateway.opened import Opened
 from comfyops.gateway.socket_connection import SocketConnection
@@ -34,7 +36,21 @@ _MESSAGE = 1024 * 1024  # bytes of one websocket message of a client
 
 
 class _Listener(uvicorn.Server):
-    """Leaves signals to whoever started it."""
+    """Leaves signals to whoever started it, and takes connections of a socket where there is a place for them."""
+
+    def __init__(self, config: uvicorn.Config, sock: socket.socket, places: Places) -> None:
+        super().__init__(config)
+        self._sock = sock
+        self._places = places
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        self._sock.listen(self.config.backlog)
+        make = functools.partial(  # type: ignore[call-arg]
+            self.config.http_protocol_class, config=self.config, server_state=self.server_state, app_state={}
+        )
+        self.servers = [Acceptor(self._sock, make, self._places, self.config.ssl)]  # type: ignore[list-item]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
@@ -51,11 +67,13 @@ async def listening(
     Raises PortInUseError and UsageError where it cannot listen there.
     """
     async with AsyncExitStack() as stack:
-        allow_connections()
-        config = _config(gateway, gateway.settings.limits.body_seconds, certificate, key)
+        allowed, limits = allow_connections(), gateway.settings.limits
+        config = _config(gateway, limits.body_seconds, certificate, key)
         sock = stack.enter_context(contextlib.closing(_bound(host, port)))
         await gateway.start()
-        await stack.enter_async_context(_served(config, sock, gateway.stop))
+        # each may need another one to a server: two fifths leave room for others even then
+        places = Places(limits.connections or max(1, allowed * 2 // 5), gateway.settings.proxies)
+        await stack.enter_async_context(_served(config, sock, gateway.stop, places))
         yield f"{'https' if certificate else 'http'}://{_written(host, sock)}"
 
 
@@ -75,15 +93,16 @@ async def opened_listening(app: ASGIApp, where: Opened, patience: float = 60.0) 
         else:
             sock = stack.enter_context(contextlib.closing(_bound(*where.place)))
             address = f"http://{_written(where.place[0], sock)}"
-        await stack.enter_async_context(_served(_config(app, patience), sock, _nothing))
+        places = Places(_CONNECTIONS)  # all who come here are this machine, or what it serves
+        await stack.enter_async_context(_served(_config(app, patience), sock, _nothing, places))
         yield address
 
 
 @asynccontextmanager
-async def _served(config: uvicorn.Config, sock: socket.socket, ending: Ending) -> AsyncIterator[None]:
+async def _served(config: uvicorn.Config, sock: socket.socket, ending: Ending, places: Places) -> AsyncIterator[None]:
     """`ending` lets go of what the application holds open, before the end of its connections is waited for."""
-    server = _Listener(config)
-    task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
+    server = _Listener(config, sock, places)
+    task = asyncio.get_running_loop().create_task(server.serve())
     try:
         while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)

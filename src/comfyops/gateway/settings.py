@@ -26,6 +26,7 @@ class Limits:
     requests_per_second: float = 5000.0  # of one owner, on average
     requests_burst: int = 20_000  # of one owner at once
     jobs: int = 100  # of one owner, waiting and running
+    connections: int | None = None  # of one address, with websockets; None: two fifths of what the process may have
     socket_bytes: int = 64 * MIB  # waiting for one slow websocket
     socket_seconds: float = 20.0  # in which a websocket must take a message
     body_seconds: float = 60.0  # in which the next piece of a body must come

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -12,7 +14,14 @@ _NO_HANDSHAKE = RefusedError(400, "bad_handshake", "The request is not the hands
 
 
 class SocketConnection(WebSocketsSansIOProtocol):
-    """One client's websocket."""
+    """One client's websocket; `leave` hears of its end."""
+
+    leave: Callable[[], None]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self.leave()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a client. While it takes nothing, nothing more is read of it: each ping has to be answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import io
 import ipaddress
@@ -22,6 +23,7 @@ from comfyops.errors import UsageError
 from comfyops.gateway import browser
 from comfyops.gateway.listener import listening
 from comfyops.gateway.proxies import Proxies
+from comfyops.gateway.settings import Limits
 from tests.unit.gateway.house import House, durable_house, house
 
 PASSWORD = "four words of nothing"
@@ -92,6 +94,36 @@ async def test_files_come_whole_by_tls(tmp_path: Path, certificate: tuple[Path, 
             query = {**await sent.json(), "filename": (await sent.json())["name"]}
             async with home.session.get(f"{url}/view", params=query, headers=bearer, ssl=trusting) as answer:
                 assert hash(await answer.read()) == hash(data)
+
+
+async def test_connections_count_before_their_handshake(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    """Who never ends one would hold as many as he likes."""
+    file, key = certificate
+    trusting = ssl.create_default_context(cafile=str(file))
+    async with (
+        house(tmp_path, limits=Limits(connections=3)) as home,
+        listening(home.gateway, "127.0.0.1", 0, certificate=str(file), key=str(key)) as url,
+    ):
+        port = int(url.rpartition(":")[2])
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        idle[1][1].write(b"\x16\x03\x01")
+
+        async def served(source: str = "127.0.0.1") -> bool:
+            connector = aiohttp.TCPConnector(ssl=trusting, local_addr=(source, 0))
+            async with aiohttp.ClientSession(connector=connector) as session:
+                try:
+                    async with session.get(f"{url}/health") as answer:
+                        return answer.status == 200
+                except aiohttp.ClientConnectionError:
+                    return False
+
+        assert not await served() and await served("127.0.0.2")
+        for _, writer in idle[1:]:
+            writer.close()
+        async with asyncio.timeout(20):
+            while not await served():  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.02)
+    idle[0][1].close()  # nor does it keep the gateway from ending
 
 
 async def test_files_that_are_no_certificate_are_told(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

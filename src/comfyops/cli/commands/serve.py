@@ -31,6 +31,7 @@ from comfyops.cli.serve_options import (
     Home,
     Host,
     Key,
+    MaxConnections,
     MaxJobs,
     MaxRequests,
     OpenListen,
@@ -75,6 +76,7 @@ def serve(
     allow_node: AllowNode = None,
     max_jobs: MaxJobs = None,
     max_requests: MaxRequests = 5000,
+    max_connections: MaxConnections = None,
     certificate: Certificate = None,
     key: Key = None,
     open_listen: OpenListen = None,
@@ -116,7 +118,10 @@ def serve(
         oidc=configured.oidc,
         shared_userdata=shared_userdata,
         limits=Limits(
-            jobs=max_jobs or Limits().jobs, requests_per_second=max_requests, stall_seconds=settings().stall_timeout
+            jobs=max_jobs or Limits().jobs,
+            requests_per_second=max_requests,
+            connections=max_connections,
+            stall_seconds=settings().stall_timeout,
         ),
     )
     named = tuple(address(text, backend_token) for text in backend or [])
