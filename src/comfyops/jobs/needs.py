@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from comfyops.workflows.stated import Stated
 LIGHT = frozenset({"configs", "embeddings", "hypernetworks", "input", "loras", "vae_approx"})
 """Folders of files that are read anew or patched onto a loaded model: they do not decide what must be in memory."""
 
+_NOTHING = Stated()
 _MODEL_SUFFIXES = (".bin", ".ckpt", ".gguf", ".onnx", ".pt", ".pth", ".safetensors", ".sft")
 
 
@@ -91,8 +93,17 @@ def needs_of(
     known = shipped() if types is None else types
     classes = frozenset(node.class_type for node in graph if node.class_type is not None)
     used = _used(graph, known)
-    models = tuple(model for node in graph if node.id in used for model in _models(node, known, stated or Stated()))
-    return Needs(classes, models, vram, frozenset(tags), backend)
+    stated = stated or _NOTHING
+    models = frozenset(model for node in graph if node.id in used for model in _models(node, known, stated))
+    return _needs(classes, models, vram, frozenset(tags), backend)
+
+
+@functools.lru_cache(4096)
+def _needs(
+    classes: frozenset[str], models: frozenset[ModelFile], vram: int, tags: frozenset[str], backend: str
+) -> Needs:
+    """Made once: their key takes longer than all else, and most jobs need what others needed."""
+    return Needs(classes, tuple(models), vram, tags, backend)
 
 
 def _used(graph: Graph, types: NodeTypes) -> frozenset[str]:

@@ -45,6 +45,7 @@ from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.thumbnails import Thumbnails
 from comfyops.jobs.tx import Tx
 from comfyops.jobs.uploads import Uploads
+from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 
 T = TypeVar("T")
@@ -115,14 +116,14 @@ class Queue:
             self._listener = None
         await asyncio.to_thread(self.store.close)
 
-    async def submit(self, submission: Submission, owner: str) -> Accepted:
-        """Accept a job, durably.
+    async def submit(self, submission: Submission, owner: str, graph: Graph | None = None) -> Accepted:
+        """Accept a job, durably. `graph` is the submission's own, where somebody has read it already.
 
         Raises DuplicateKeyError for a key used with another request, QueueFullError (fact `retry_after`, seconds),
         NoBackendError where no known backend could ever run it, UnknownJobError or DependencyError for a job it shall
         wait for, WorkflowFormatError, UsageError.
         """
-        prepared = await self._prepare(submission)
+        prepared = await self._prepare(submission, graph)
         new = New(prepared, owner, submission.id or str(uuid4()))
         return cast(Accepted, await self.store.write_together(self._accept, new))
 
@@ -310,11 +311,11 @@ class Queue:
         """Whether the queue is paused."""
         return await self.store.read(reading.is_paused)
 
-    async def _prepare(self, submission: Submission) -> Prepared:
+    async def _prepare(self, submission: Submission, graph: Graph | None = None) -> Prepared:
         types = self.node_types()
         if len(submission.graph) <= _SMALL:  # it takes less time than handing it to a thread
-            return submitting.prepare(submission, types)
-        return await asyncio.to_thread(submitting.prepare, submission, types)
+            return submitting.prepare(submission, types, graph)
+        return await asyncio.to_thread(submitting.prepare, submission, types, graph)
 
     async def _of(self, read: Callable[[Connection, str], T], job: str, owner: str | None) -> T:
         def both(connection: Connection) -> T:

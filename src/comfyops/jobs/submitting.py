@@ -14,6 +14,7 @@ from comfyops.jobs.job import Submission
 from comfyops.jobs.needs import Needs, needs_of
 from comfyops.jobs.webhooks import check_address
 from comfyops.workflows import api_format
+from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 
 MAX_PRIORITY = 1_000_000
@@ -37,13 +38,15 @@ class Prepared:
         return self.submission.request_hash or _hash(self.submission, self.graph)
 
 
-def prepare(submission: Submission, types: NodeTypes | None = None) -> Prepared:
+def prepare(submission: Submission, types: NodeTypes | None = None, graph: Graph | None = None) -> Prepared:
     """Check a submission and see what it needs; `types` are node types beyond the shipped ones. Takes milliseconds.
+
+    `graph` is the submission's own, where somebody has read it already.
 
     Raises WorkflowFormatError, UiFormatError, UsageError.
     """
     _check(submission)
-    graph = api_format.parse(dict(submission.graph))
+    graph = graph or api_format.parse(dict(submission.graph))
     found = references.find(submission.graph)
     jobs = [reference.job for reference in found if isinstance(reference, references.OutputOf)]
     text = rows.dump(submission.graph)

@@ -17,6 +17,7 @@ from comfyops.gateway.refusal import RefusedError
 from comfyops.jobs import output_names
 from comfyops.jobs.job import Accepted, Submission
 from comfyops.jobs.queue import Queue
+from comfyops.workflows.graph import Graph
 
 _LONGEST_KEY = 255
 
@@ -47,16 +48,16 @@ class DurableSubmitting:
             client_id=request.client,
             extra_data=_extra_data(request, exchange.first(b"comfy-usage-source").decode("latin-1")),
         )
-        accepted = await self._accept(submission, principal)
+        accepted = await self._accept(submission, principal, request.graph if graph is request.raw else None)
         errors = prompts.node_errors(verdict) if verdict is not None else {}
         answer = {"prompt_id": accepted.job.id, "number": accepted.job.number, "node_errors": errors}
         await exchange.json(200, answer, [(b"idempotency-replayed", b"true")] if accepted.replayed else None)
 
-    async def _accept(self, submission: Submission, principal: Principal) -> Accepted:
+    async def _accept(self, submission: Submission, principal: Principal, graph: Graph | None) -> Accepted:
         new, job = False, submission.id or ""
         told = self._sockets.expect(principal.id, submission.client_id, job)  # it may begin before `submit` returns
         try:
-            accepted = await self._queue.submit(submission, principal.id)
+            accepted = await self._queue.submit(submission, principal.id, graph)
             new = not accepted.replayed
             return accepted
         except QueueFullError as error:
