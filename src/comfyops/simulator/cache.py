@@ -27,11 +27,21 @@ class Entry:
     outputs: tuple[list[Any], ...]
     ui: Mapping[str, Any] | None
 
+    def output(self, slot: Any) -> list[Any]:
+        """The values of one output, as Python finds them by any number.
 
-def link_of(value: Any) -> tuple[str, int] | None:
-    """The (node id, slot) of a linked input, as the server recognises one; None for a constant."""
+        Raises IndexError and TypeError.
+        """
+        return list(self.outputs)[slot]
+
+
+def link_of(value: Any) -> tuple[str, Any] | None:
+    """The (node id, slot) of a linked input, as the server recognises one; None for a constant.
+
+    The slot is any number, also one by which nothing can be found.
+    """
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float):
-        return value[0], int(value[1])
+        return value[0], value[1]
     return None
 
 
@@ -121,4 +131,7 @@ def _inputs(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=repr)
+    try:
+        return json.dumps(value, sort_keys=True, default=repr)
+    except RecursionError:
+        return f"too deep {next(_unique)}"

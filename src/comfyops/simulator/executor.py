@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from comfyops.simulator.cache import Cache, Entry, hidden_inputs, link_of
-from comfyops.simulator.call import InterruptedRun, NodeCall, NodeFunction, NodeResult
-from comfyops.simulator.faults import OOM_TIPS, OutOfMemoryError, before_node, corrupt
-from comfyops.simulator.files import Folders
+from comfyops.simulator.bench import Bench
+from comfyops.simulator.cache import Entry, hidden_inputs, link_of
+from comfyops.simulator.call import InterruptedRun, NodeCall, NodeResult
+from comfyops.simulator.faults import (
+    OOM_TIPS,
+    DependencyCycleError,
+    NodeNotFoundError,
+    OutOfMemoryError,
+    WorkerDiedError,
+    before_node,
+    corrupt,
+)
 from comfyops.simulator.history import Record, now
-from comfyops.simulator.host import Interrupt, Load, NodeHost
+from comfyops.simulator.host import NodeHost
 from comfyops.simulator.mapping import calls, check_arguments, merge_outputs, merge_ui, shown_value, type_name
 from comfyops.simulator.ordering import Ordering
 from comfyops.simulator.progress import Progress
 from comfyops.simulator.queue import Item
 from comfyops.simulator.settings import SimulatorSettings
-from comfyops.simulator.sockets import Sockets
 from comfyops.workflows.dynamic_inputs import expand
-from comfyops.workflows.node_types import NodeType, NodeTypes
+from comfyops.workflows.node_types import NodeType
 
 _SWITCH = "ComfySwitchNode"  # the one class with lazy inputs
-
-
-@dataclass
-class Bench:
-    """Everything a run works with, shared by all runs of one server."""
-
-    settings: SimulatorSettings
-    types: NodeTypes
-    folders: Folders
-    sockets: Sockets
-    cache: Cache
-    interrupt: Interrupt
-    load: Load
-    unload: Callable[[], None]
-    function_for: Callable[[NodeType], NodeFunction]
-    checkpoint: Callable[[], Awaitable[None]]  # called while a run is under way
-    current: tuple[Any, str] | None = None  # (client id, node id) of the node that runs
 
 
 class Run:
@@ -51,21 +41,33 @@ class Run:
         self._progress = Progress(bench.sockets, item.id, item.client_id)
         self._settings = _with_preview_method(bench.settings, item.extra_data)
         self._executed: list[str] = []
+        self._ordering = Ordering(
+            self._prompt,
+            lambda key: bench.cache.get(key) is not None,
+            self._is_output,
+            self._is_lazy,
+            self._follow if bench.settings.faithful_poison else lambda source, slot: None,
+        )
         self.result = Record(item)
 
     async def run(self) -> None:
-        """Run it to its end: success, error or interruption, none of which is raised."""
+        """Run it to its end: success, error or interruption, none of which is raised.
+
+        Raises WorkerDiedError for links that a real server breaks on.
+        """
         cache = self._bench.cache
         cache.begin(self._prompt)
         cached = [node_id for node_id in self._prompt if cache.get(node_id)]
         self.tell("execution_cached", {"nodes": cached, "prompt_id": self._item.id})
-        ordering = Ordering(self._prompt, lambda key: cache.get(key) is not None, self._is_output, self._is_lazy)
-        for output in self._item.outputs:
-            ordering.add(output)
-        while self.result.succeeded and (node_id := ordering.next()) is not None:
-            if await self._visit(node_id, ordering):
-                ordering.done(node_id)
-        if self.result.succeeded:
+        self._plan()
+        while self.result.succeeded and (node_id := self._ordering.next()) is not None:
+            if await self._visit(node_id):
+                self._ordering.done(node_id)
+            self._bench.succeeded = self.result.succeeded
+        blamed = self._ordering.circling()
+        if self.result.succeeded and blamed is not None:
+            self._circling(blamed)
+        elif self.result.succeeded:
             self._show_cached_extras()
             self.tell("execution_success", {"prompt_id": self._item.id})
         self._bench.current = None
@@ -77,7 +79,23 @@ class Run:
         if self._item.client_id is not None or broadcast:
             self._bench.sockets.publish_json(event, data, self._item.client_id)
 
-    async def _visit(self, node_id: str, ordering: Ordering) -> bool:
+    def _plan(self) -> None:
+        """Want the outputs, and whatever they need."""
+        try:
+            for output in self._item.outputs:
+                self._ordering.add(output)
+        except (NodeNotFoundError, IndexError, TypeError) as error:
+            raise WorkerDiedError(str(error)) from error
+
+    def _follow(self, source: str, slot: Any) -> None:
+        """Follow a link as the real server does, which does not expect that it leads nowhere."""
+        if source not in self._prompt:
+            raise NodeNotFoundError(source)
+        entry = self._bench.cache.get(source)
+        if entry is not None and self._bench.types.is_modern:
+            entry.output(slot)
+
+    async def _visit(self, node_id: str) -> bool:
         """Run a node or take its cached result; False where it failed or must wait for a lazy input."""
         entry = self._bench.cache.get(node_id)
         if entry is not None:
@@ -89,7 +107,7 @@ class Run:
         try:
             inputs = self._inputs(node_id)
             self._announce(node_id)
-            if self._wants_more(node_id, inputs, ordering):
+            if self._wants_more(node_id, inputs):
                 return False
             check_arguments(self._type(node_id), inputs, self._declared(node_id))
             await self._execute(node_id, inputs)
@@ -120,6 +138,9 @@ class Run:
                 corrupt(self._bench.folders, entry.ui)
             self.result.add_output(node_id, entry.ui)
             self._executed_message(node_id, entry.ui)
+        if self._bench.types.is_modern:
+            for slot in self._ordering.slots(node_id):
+                entry.output(slot)
         self._bench.cache.set(node_id, entry)
 
     def _call(self, node_id: str, values: Mapping[str, Any], host: NodeHost) -> NodeCall:
@@ -158,18 +179,18 @@ class Run:
         given = self._prompt[node_id]["inputs"]
         return {item.name for item in expand(self._type(node_id), given, modern=self._bench.types.is_modern)}
 
-    def _linked(self, source: str, slot: int) -> list[Any]:
+    def _linked(self, source: str, slot: Any) -> list[Any]:
         entry = self._bench.cache.get(source)
         if entry is None or slot >= len(entry.outputs):
             return [None]
-        return entry.outputs[slot]
+        return entry.output(slot)
 
-    def _wants_more(self, node_id: str, inputs: Mapping[str, list[Any]], ordering: Ordering) -> bool:
+    def _wants_more(self, node_id: str, inputs: Mapping[str, list[Any]]) -> bool:
         """Whether the node must wait for one of its lazy inputs first."""
         if self._type(node_id).name != _SWITCH:
             return False
         name = "on_true" if inputs.get("switch", [False])[0] else "on_false"
-        return name in inputs and ordering.require(node_id, name)
+        return name in inputs and self._ordering.require(node_id, name)
 
     def _announce(self, node_id: str) -> None:
         if self._item.client_id is not None:
@@ -198,6 +219,14 @@ class Run:
     def _interrupted(self, node_id: str) -> None:
         self.result.succeeded = False
         self.tell("execution_interrupted", self._where(node_id), broadcast=True)
+
+    def _circling(self, node_id: str) -> None:
+        """No node can run. A real server forgets to note that; what it says is how the last node ended."""
+        self.result.succeeded = self._bench.succeeded
+        error = DependencyCycleError("Dependency cycle detected")
+        words = {"exception_message": str(error), "exception_type": type_name(error)}
+        rest = {"traceback": [], "current_inputs": [], "current_outputs": list(self._prompt)}
+        self.tell("execution_error", {**self._where(node_id), **words, **rest})
 
     def _failed(self, node_id: str, inputs: Mapping[str, list[Any]] | None, error: Exception) -> None:
         self.result.succeeded = False

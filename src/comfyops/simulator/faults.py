@@ -28,6 +28,21 @@ class OutOfMemoryError(Exception):
         super().__init__("Allocation on device ")
 
 
+class NodeNotFoundError(Exception):
+    """A link leads to a node that is not there."""
+
+    type_name = "comfy_execution.graph.NodeNotFoundError"
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__(f"Node {node_id} not found")
+
+
+class DependencyCycleError(Exception):
+    """Nodes need their own results."""
+
+    type_name = "graph.DependencyCycleError"
+
+
 class WorkerDiedError(Exception):
     """The thread that runs prompts ends; HTTP goes on."""
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
+from comfyops.simulator.bench import Bench
 from comfyops.simulator.cache import Cache
-from comfyops.simulator.executor import Bench, Run
+from comfyops.simulator.executor import Run
 from comfyops.simulator.facts import Facts
 from comfyops.simulator.faults import ProcessExitError, WorkerDiedError
 from comfyops.simulator.files import Folders
@@ -18,7 +19,7 @@ from comfyops.simulator.history import History, now
 from comfyops.simulator.host import Interrupt
 from comfyops.simulator.models import Residency, default_inventory
 from comfyops.simulator.nodes import function_for
-from comfyops.simulator.poison import strike
+from comfyops.simulator.poison import grasp, strike
 from comfyops.simulator.queue import Item, Queue
 from comfyops.simulator.runs import RunLog
 from comfyops.simulator.settings import SimulatorSettings
@@ -127,6 +128,8 @@ class Machine:
             item = await self.queue.take()
         except TypeError as error:
             raise WorkerDiedError("two prompts of the same number and id cannot be compared") from error
+        if self.settings.faithful_poison:
+            self._grasp(item)
         if self.settings.faults.dead_worker:
             raise WorkerDiedError("it was asked for")
         self.interrupt.reset()
@@ -148,6 +151,13 @@ class Machine:
             self.sockets.publish_json("executing", data, item.client_id)
         self._apply_flags()
 
+    def _grasp(self, item: Item) -> None:
+        try:
+            grasp(item)
+        except WorkerDiedError:
+            self.queue.running = None
+            raise
+
     def _put(self, number: float, accepted: Submission) -> None:
         self._serial += 1
         extra_data = {**accepted.extra_data, "create_time": now()}
@@ -163,6 +173,7 @@ class Machine:
         flags, self._flags = self._flags, {}
         if flags.get("free_memory"):
             self.bench.cache.clear()
+            self.bench.succeeded = True
         if flags:
             self.residency.clear()
 
@@ -179,6 +190,7 @@ class Machine:
         self.queue.forget()
         self.history.clear()
         self.bench.cache.clear()
+        self.bench.succeeded = True
         self.residency.clear()
         self._counter = 0
         self.sockets.abort()

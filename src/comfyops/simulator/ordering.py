@@ -12,7 +12,8 @@ class Ordering:
     """The nodes still to run. A node is ready when everything it needs has run or is cached.
 
     `is_cached(id)` tells of nodes whose result is there, `is_output(id)` of output nodes, which go first, and
-    `is_lazy(id, input)` of links that are only followed on `require`.
+    `is_lazy(id, input)` of links that are only followed on `require`. `follow(id, slot)` is called with each link that
+    is followed, and may raise; a link to a node that is not there leads no further.
     """
 
     def __init__(
@@ -21,13 +22,16 @@ class Ordering:
         is_cached: Callable[[str], bool],
         is_output: Callable[[str], bool],
         is_lazy: Callable[[str, str], bool],
+        follow: Callable[[str, Any], None] = lambda source, slot: None,
     ) -> None:
         self._prompt = prompt
         self._is_cached = is_cached
         self._is_output = is_output
         self._is_lazy = is_lazy
+        self._follow = follow
         self._waits_for: dict[str, set[str]] = {}  # in the order of adding
         self._needed_by: dict[str, dict[str, None]] = {}
+        self._links: dict[str, dict[tuple[str, Any], None]] = {}  # (node, output) of those that follow a link to a node
 
     def add(self, node_id: str) -> None:
         """Want a node, and whatever it needs."""
@@ -48,12 +52,20 @@ class Ordering:
 
     def require(self, node_id: str, name: str) -> bool:
         """Follow the lazy link of an input; tells whether the node must wait for it."""
-        link = link_of(self._prompt[node_id]["inputs"][name])
-        if link is None or self._is_cached(link[0]):
+        source = self._source(node_id, self._prompt[node_id]["inputs"][name])
+        if source is None or self._is_cached(source):
             return False
-        self.add(link[0])
-        self._link(link[0], node_id)
+        self.add(source)
+        self._link(source, node_id)
         return True
+
+    def slots(self, node_id: str) -> tuple[Any, ...]:
+        """By which outputs of this node others wait for it."""
+        return tuple(slot for _, slot in self._links.get(node_id, ()))
+
+    def circling(self) -> str | None:
+        """The first of the nodes that are left, when none of them can run: they are on a cycle or behind one."""
+        return next(iter(self._waits_for), None)
 
     def next(self) -> str | None:
         """The node to run now, None when nothing is left (or only a cycle)."""
@@ -82,9 +94,18 @@ class Ordering:
 
     def _sources(self, node_id: str) -> list[str]:
         inputs: Mapping[str, Any] = self._prompt[node_id]["inputs"]
-        found = []
-        for name, value in inputs.items():
-            link = link_of(value)
-            if link is not None and not self._is_lazy(node_id, name):
-                found.append(link[0])
-        return found
+        eager = (value for name, value in inputs.items() if not self._is_lazy(node_id, name))
+        sources = (self._source(node_id, value) for value in eager)
+        return [source for source in sources if source is not None]
+
+    def _source(self, node_id: str, value: Any) -> str | None:
+        """Follow the link in an input; None where there is none, or where it leads nowhere."""
+        link = link_of(value)
+        if link is None:
+            return None
+        source, slot = link
+        self._follow(source, slot)
+        if source not in self._prompt:
+            return None
+        self._links.setdefault(source, {})[node_id, slot] = None
+        return source

@@ -154,13 +154,22 @@ def _prompt(prompt: Any, modern: bool) -> dict[str, Any]:
 
 
 def _graph(prompt: Mapping[str, Any]) -> Graph:
-    plain = {key: node if isinstance(node, dict) else {} for key, node in prompt.items()}
+    plain = {key: _flat(node) if isinstance(node, dict) else {} for key, node in prompt.items()}
     if not plain:
         return Graph({})
     try:
         return api_format.parse(plain)
     except (InputError, RecursionError) as error:
         raise ServerTroubleError(str(error)) from error
+
+
+def _flat(node: dict[str, Any]) -> dict[str, Any]:
+    """A node with no input nested more deeply than a graph may be: a server looks into none of them."""
+    inputs, most = node.get("inputs"), api_format.MAX_NESTING
+    if not isinstance(inputs, dict) or not api_format.is_nested(inputs, most):
+        return node
+    flat = {name: type(value)() if api_format.is_nested(value, most) else value for name, value in inputs.items()}
+    return {**node, "inputs": flat}
 
 
 def _extra_data(body: Mapping[str, Any], usage_source: str | None, accepted: bool) -> dict[str, Any]:

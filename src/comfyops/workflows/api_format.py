@@ -17,6 +17,9 @@ from comfyops.workflows.graph import Graph, Link, Node, Value
 NO_INPUTS = "it has no inputs object"
 """`Node.oddity` of a node whose inputs are simply absent."""
 
+ODD_META = "its _meta is "
+"""How `Node.oddity` begins for a node in which nothing but its _meta is odd."""
+
 MAX_NESTING = 200
 """Deepest nesting of JSON inside a workflow. Real ones need under 20; Python's own parser dies near 1000."""
 
@@ -94,6 +97,17 @@ def to_value(data: Any, depth: int = 0) -> Value:
     return data  # type: ignore[no-any-return]
 
 
+def is_nested(data: object, most: int) -> bool:
+    """Whether JSON lists and objects are in each other on more than `most` levels, however many."""
+    layer: list[Any] = [data]
+    for _ in range(most + 1):
+        layer = [item for item in layer if isinstance(item, dict | list)]
+        if not layer:
+            return False
+        layer = [item for outer in layer for item in (outer.values() if isinstance(outer, dict) else outer)]
+    return True
+
+
 def from_value(value: Value) -> Any:
     """The JSON form of an input's value."""
     if isinstance(value, tuple):
@@ -120,7 +134,7 @@ def _node(node_id: str, data: object) -> Node:
         oddity = oddity or (f"its inputs are {_kind(inputs)}, not an object" if "inputs" in data else NO_INPUTS)
         inputs = None
     if not isinstance(meta, dict):
-        oddity, meta = oddity or f"its _meta is {_kind(meta)}, not an object", {}
+        oddity, meta = oddity or f"{ODD_META}{_kind(meta)}, not an object", {}
     title = meta.get("title")
     values = None if inputs is None else MappingProxyType({name: to_value(item) for name, item in inputs.items()})
     return Node(node_id, class_type, values, title if isinstance(title, str) else "", oddity, has_meta)

@@ -17,7 +17,6 @@ from comfyops.simulator.host import Interrupt
 from comfyops.simulator.jobs import finished_job
 from comfyops.simulator.mapping import check_arguments, merge_outputs, merge_ui
 from comfyops.simulator.ordering import Ordering
-from comfyops.simulator.poison import depth
 from comfyops.simulator.queue import Item, Queue
 from comfyops.simulator.submission import RefusedError, ServerTroubleError, accept, is_job_id, number_of
 from comfyops.simulator.templates import templates
@@ -66,7 +65,8 @@ async def test_clashing_twins_stay_in_the_queue_though_putting_fails() -> None:
     [
         (["1", 0], ("1", 0)),
         (["1", -1], ("1", -1)),
-        (["1", True], ("1", 1)),
+        (["1", True], ("1", True)),
+        (["1", 0.5], ("1", 0.5)),
         ([1, 0], None),
         (["1"], None),
         ("1", None),
@@ -95,7 +95,6 @@ def test_signatures_survive_cycles_dangling_links_and_deep_chains() -> None:
     assert set(signatures(cycle, lambda key, _: key)) == {"1", "2", "3"}
     chain = {str(number): node("A", x=[str(number - 1), 0]) for number in range(3000)}
     assert len(signatures(chain, lambda key, _: key)) == 3000
-    assert depth(chain) == 3000
 
 
 def test_cache_drops_what_the_next_prompt_does_not_use() -> None:

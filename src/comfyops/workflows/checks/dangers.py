@@ -12,12 +12,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
+from comfyops.workflows.api_format import is_nested
 from comfyops.workflows.graph import Graph, Node
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 
 SAFE_DEPTH = 900
 """Longest chain of nodes that is safe; chains over about 980 kill the worker of a server."""
+
+SAFE_NESTING = 400
+"""Levels of JSON that are safe in a request; about 490 kill the worker of a server."""
 
 _Followed: TypeAlias = tuple[str, str, float]  # name of the input, node, output
 
@@ -122,7 +126,9 @@ def _depths(graph: Graph) -> tuple[dict[str, int], tuple[str, ...]]:
 
 def request_problems(request: Mapping[str, object], *, modern: bool) -> Iterator[Problem]:
     """Problems of the fields beside the graph in the body of a POST /prompt."""
-    client = request.get("client_id", "")
+    extra = request.get("extra_data", {})
+    beside = extra if isinstance(extra, dict) else {}
+    client = request.get("client_id", beside.get("client_id"))
     if isinstance(client, dict | list):
         words = "The client_id is no string, which ends the server's whole process."
         yield Problem("", "", "client_id_not_text", Severity.DANGER, words)
@@ -130,9 +136,21 @@ def request_problems(request: Mapping[str, object], *, modern: bool) -> Iterator
     if modern and run_id is not None and not (isinstance(run_id, str) and _UUID.fullmatch(run_id)):
         words = "The prompt_id is no UUID in lowercase with hyphens, which the server refuses."
         yield Problem("", "", "invalid_prompt_id", Severity.ERROR, words)
-    if not isinstance(request.get("extra_data", {}), dict):
+    if not isinstance(extra, dict):
         words = "The extra_data is no object, on which the server fails with an internal error."
         yield Problem("", "", "server_error", Severity.ERROR, words)
+    if not _is_picture_info(beside.get("extra_pnginfo", {})):
+        words = (
+            "The extra_pnginfo, or the workflow in it, is no object: the server can list no jobs until it forgets it."
+        )
+        yield Problem("", "", "extra_pnginfo_no_object", Severity.DANGER, words)
+    if is_nested(request, SAFE_NESTING):
+        words = f"The JSON is nested more than {SAFE_NESTING} levels deep; near 490 a server's worker dies of it."
+        yield Problem("", "", "nested_too_deeply", Severity.DANGER, words)
     if "number" in request and run_id is not None:
         words = "A number together with a prompt_id ends the server's worker when it is sent three times."
         yield Problem("", "", "number_with_prompt_id", Severity.WARNING, words)
+
+
+def _is_picture_info(info: object) -> bool:
+    return isinstance(info, dict) and isinstance(info.get("workflow", {}), dict)

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from comfyops.workflows.api_format import NO_INPUTS, from_value
+from comfyops.workflows.api_format import NO_INPUTS, ODD_META, from_value
 from comfyops.workflows.checks.custom import MODERN_CHECKS, OLDER_CHECKS, CheckCrash, CustomCheck, FileExists
 from comfyops.workflows.checks.inputs import CheckError, Fault, InputCheck, link_parts, types_match, unwrapped
 from comfyops.workflows.dynamic_inputs import expand
@@ -58,7 +58,7 @@ def check(
     `targets` are the only outputs wanted (None = all).
     """
     if types.is_modern:
-        odd = next((node for node in graph if node.oddity and not _merely_lacks_inputs(node)), None)
+        odd = next((node for node in graph if node.oddity and not _is_passed_over(node, types)), None)
         if odd is not None:
             return _refused(graph, Fault("server_error", "The server fails on this node", f"{odd.id}: {odd.oddity}"))
         try:
@@ -94,8 +94,9 @@ def _refused(graph: Graph, error: Fault) -> Verdict:
     return Verdict(error, {}, {}, (), graph)
 
 
-def _merely_lacks_inputs(node: Node) -> bool:
-    return node.oddity == NO_INPUTS
+def _is_passed_over(node: Node, types: NodeTypes) -> bool:
+    """Whether a server does not look at what is odd; of a class that it has it never looks at the _meta."""
+    return node.oddity == NO_INPUTS or (node.oddity.startswith(ODD_META) and node.class_type in types)
 
 
 def _unknown_class(node: Node, types: NodeTypes) -> Fault:
