@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,7 @@ from comfyops.backends import answers, model_files, saved
 from comfyops.backends.backend import JobSummary, QueuedRun, SystemStats
 from comfyops.backends.events import Event, Finished, Outcome, Output, OutputKind, Queued
 from comfyops.backends.feed import Feed
-from comfyops.backends.files import ServerFiles
+from comfyops.backends.files import Download, ServerFiles
 from comfyops.backends.http import Http
 from comfyops.backends.lookup import Lookup
 from comfyops.backends.model_files import ServerModel
@@ -210,6 +211,14 @@ class ComfyUI:
     async def fetch_to(self, output: Output, path: Path) -> None:
         """See `Backend.fetch_to`."""
         await self._files.fetch_to(output, path)
+
+    def download(self, output: Output) -> AbstractAsyncContextManager[Download]:
+        """An output file as it comes. Raises OutputGoneError, also while it is read."""
+        return self._files.download(output)
+
+    async def is_still(self, output: Output, mark: str) -> bool:
+        """Whether the file is there as it was when a download of it had this mark. False where nobody can tell."""
+        return await self._files.is_still(output, mark)
 
     async def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
         """See `Backend.free`. Asked twice: a server that goes idle at the wrong moment overlooks the first time."""

@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +21,15 @@ from comfyops.errors import BackendError, OutputGoneError
 from comfyops.support.files import safe_path, storage_error, writing
 
 _SMALL = 16 * 1024  # bytes that are written sooner than handed to a thread
+_PIECE = 256 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that comes: its bytes in pieces, and the server's mark of this version of it ("" = it gives none)."""
+
+    mark: str
+    pieces: AsyncIterator[bytes]
 
 
 class ServerFiles:
@@ -73,6 +84,25 @@ class ServerFiles:
                         file.write(piece)
             except BackendError as error:
                 raise gone(error, output) from error
+
+    @asynccontextmanager
+    async def download(self, output: Output) -> AsyncIterator[Download]:
+        """An output file as it comes. Raises OutputGoneError, also while it is read; what the block raises passes."""
+        try:
+            async with self._http.request("GET", "/view", params=_query(output), whole=False) as response:
+                yield Download(response.headers.get("ETag", ""), response.content.iter_chunked(_PIECE))
+        except BackendError as error:
+            raise gone(error, output) from error
+
+    async def is_still(self, output: Output, mark: str) -> bool:
+        """Whether the file is there as it was when a download of it had this mark. False where nobody can tell."""
+        if not mark:
+            return False
+        try:
+            async with self._http.request("HEAD", "/view", params=_query(output), headers={"If-None-Match": mark}):
+                return False
+        except BackendError as error:
+            return error.facts.get("status") == HTTPStatus.NOT_MODIFIED
 
     async def size(self, output: Output) -> int | None:
         """How many bytes a file has, None where it is not there."""

@@ -230,4 +230,4 @@ def unsettled(tx: Tx, jobs: Sequence[str], owner: str) -> dict[str, bool]:
 def _remember_needs(tx: Tx, needs: Sequence[Needs]) -> None:
     distinct = {item.key: item for item in needs}.values()
     new = [{"key": item.key, "model_set": item.model_set, "document": rows.dump(item.as_dict())} for item in distinct]
-    direct.add(tx, schema.needs, new, new_only=True)
+    direct.add(tx, schema.needs, new, key="key")

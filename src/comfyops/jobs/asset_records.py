@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -11,10 +11,10 @@ from uuid import UUID, uuid4, uuid5
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from comfyops.errors import UnknownAssetError, UsageError
-from comfyops.jobs import rows, schema
+from comfyops.jobs import direct, rows, schema
 from comfyops.jobs.files import Kept
 from comfyops.jobs.store import Store
-from comfyops.jobs.tx import Tx, upsert
+from comfyops.jobs.tx import Tx
 
 MAX_NAME = 1024
 """Characters of the name of an asset."""
@@ -134,7 +134,7 @@ def _of_owner(connection: Connection, owner: str, digest: str) -> Row[Any, Any, 
 
 def _add(tx: Tx, owner: str, kept: Kept, name: str, mime: str, tags: tuple[str, ...]) -> Asset:
     new = _of_owner(tx.connection, owner, kept.hash) is None
-    keep_asset(tx, kept.hash, kept.sha256, kept.size, mime)
+    keep_assets(tx, [(kept, mime)])
     asset = Asset(str(uuid4()), owner, name, mime, kept.size, tx.now, kept.hash, kept.sha256, tags, created_new=new)
     values = {name: getattr(asset, name) for name in ("id", "owner", "hash", "name", "mime", "created_at")}
     tx.execute(insert(schema.asset_names).values(**values, tags=rows.dump(tags), data="{}", updated_at=tx.now))
@@ -164,7 +164,12 @@ def output_id(job: str, index: int) -> str:
     return str(uuid5(UUID(job), f"output {index}"))
 
 
-def keep_asset(tx: Tx, digest: str, sha256: str, size: int, mime: str) -> None:
-    """Have a row for a kept file; one that is there is used again."""
-    new = {"hash": digest, "sha256": sha256, "size": size, "mime": mime, "created_at": tx.now, "used_at": tx.now}
-    tx.execute(upsert(tx, schema.assets, new, ["hash"], {"used_at": tx.now}))
+def keep_assets(tx: Tx, kept: Iterable[tuple[Kept, str]]) -> None:
+    """Have rows for kept files of these MIME types; those that are there are used again."""
+    same = {"created_at": tx.now, "used_at": tx.now}
+    new = {
+        file.hash: {"hash": file.hash, "sha256": file.sha256, "size": file.size, "mime": mime, **same}
+        for file, mime in kept
+    }
+    if new:
+        direct.add(tx, schema.assets, list(new.values()), key="hash", changes="used_at")

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from comfyops.jobs.tx import Tx, adding
+from comfyops.jobs.tx import Tx
 
 BROKEN_RULE = (IntegrityError, sqlite3.IntegrityError)
 """What is raised where a row breaks a rule of its table."""
@@ -32,17 +32,28 @@ def select(connection: Connection, statement: Any, **values: Any) -> Sequence[An
     return found
 
 
-def add(tx: Tx, table: Table, rows: Sequence[Mapping[str, Any]], *, new_only: bool = False) -> None:
-    """Write rows, all with the same columns; `new_only` leaves those whose key is there. Raises `BROKEN_RULE`."""
+def add(tx: Tx, table: Table, rows: Sequence[Mapping[str, Any]], *, key: str = "", changes: str = "") -> None:
+    """Write rows, all with the same columns; one whose `key` is there already is left, but for its column `changes`.
+
+    No two rows have the same key. Raises `BROKEN_RULE`.
+    """
     if tx.connection.dialect.name != "sqlite":
-        tx.execute(adding("postgresql", table) if new_only else table.insert(), rows)
+        tx.execute(_adding(table, key, changes), rows)
         return
     columns = tuple(rows[0])
     most = _VALUES // len(columns)
     for start in range(0, len(rows), most):
         part = rows[start : start + most]
-        words = _insertion(table.name, columns, len(part), new_only)
+        words = _insertion(table.name, columns, len(part), key, changes)
         _driver(tx.connection).execute(words, [row[column] for row in part for column in columns])
+
+
+@functools.cache
+def _adding(table: Table, key: str, changes: str) -> Any:
+    statement = postgresql.insert(table)
+    if changes:
+        return statement.on_conflict_do_update(index_elements=[key], set_={changes: statement.excluded[changes]})
+    return statement.on_conflict_do_nothing(index_elements=[key]) if key else statement
 
 
 @functools.cache
@@ -52,10 +63,11 @@ def _text(statement: Any) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
 
 
 @functools.cache
-def _insertion(table: str, columns: tuple[str, ...], count: int, new_only: bool) -> str:
+def _insertion(table: str, columns: tuple[str, ...], count: int, key: str, changes: str) -> str:
     names = ", ".join(f'"{column}"' for column in columns)
     row = f"({', '.join('?' * len(columns))})"
-    ending = " ON CONFLICT DO NOTHING" if new_only else ""
+    then = f'UPDATE SET "{changes}" = excluded."{changes}"' if changes else "NOTHING"
+    ending = f' ON CONFLICT ("{key}") DO {then}' if key else ""
     return f'INSERT INTO "{table}" ({names}) VALUES {", ".join([row] * count)}{ending}'
 
 

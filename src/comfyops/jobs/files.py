@@ -18,6 +18,7 @@ from uuid import uuid4
 from blake3 import blake3
 
 from comfyops.errors import MissingFileError
+from comfyops.jobs.incoming import Incoming
 from comfyops.support.files import storage_error, sync_folder
 
 _PIECE = 1024 * 1024
@@ -90,17 +91,30 @@ class Files:
         """As `keep`, for threads. Raises StorageError."""
         try:
             kept = _hashed(path)
-            target = self._place(kept.hash)
-            if target.is_file() and target.stat().st_size == kept.size:
-                path.unlink()
-                os.utime(target)
-            else:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(target)
-                sync_folder(target.parent)
+            self._put(path, kept)
         except OSError as error:
             raise storage_error(error, path) from error
         return kept
+
+    def receive(self, incoming: Incoming) -> Kept:
+        """Keep what has come, for threads. Raises StorageError."""
+        try:
+            digest, sha256, size = incoming.finish()
+            kept = Kept(digest, sha256, size)
+            self._put(incoming.path, kept)
+        except OSError as error:
+            raise storage_error(error, incoming.path) from error
+        return kept
+
+    def _put(self, path: Path, kept: Kept) -> None:
+        target = self._place(kept.hash)
+        if target.is_file() and target.stat().st_size == kept.size:
+            path.unlink()
+            os.utime(target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+            sync_folder(target.parent)
 
 
 def _hashed(path: Path) -> Kept:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from comfyops.workflows.graph import Graph, Node
-from comfyops.workflows.node_types import SHIPPED, NodeTypes, shipped
+from comfyops.workflows.node_types import NodeTypes, is_core, shipped
 from comfyops.workflows.readiness import model_files
 from comfyops.workflows.stated import Stated
 
@@ -116,7 +116,7 @@ def _models(node: Node, types: NodeTypes, stated: Stated) -> Iterator[ModelFile]
     found = [(folder, name) for folder, name, _ in model_files(node, types, stated)]
     yield from (ModelFile(folder, name) for folder, name in found)
     class_type = node.class_type or ""
-    if any(class_type in shipped(version) for version in SHIPPED):
+    if is_core(class_type):
         return
     named = {name for _, name in found}
     for key, value in (node.inputs or {}).items():

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from comfyops.backends.comfyui import ComfyUI
-from comfyops.backends.events import Event, Finished
+from comfyops.backends.events import Event, Finished, NodeFinished, Output
 from comfyops.errors import (
     BackendError,
     ComfyOpsError,
@@ -25,12 +25,13 @@ from comfyops.errors import (
 )
 from comfyops.jobs import endings, hub, steps, taking_inputs
 from comfyops.jobs.clients import Clients
-from comfyops.jobs.collecting import Collector, Made
+from comfyops.jobs.collecting import Collection, Made
 from comfyops.jobs.engine import Steps
 from comfyops.jobs.job import Job, JobEvent
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.reporting import Reporter
 from comfyops.workflows import api_format
+from comfyops.workflows.node_types import is_core
 
 _CANCEL_AGAIN = 2.0  # seconds between attempts to have a backend stop a run
 _FETCHES = 4  # attempts to fetch outputs from a backend that does not answer
@@ -48,7 +49,6 @@ class Runner:
         self._queue = queue
         self._name = name
         self._clients = clients
-        self._collector = Collector(queue.files, queue.thumbnails)
         self._bound: dict[str, Job] = {}
         self._told: dict[str, list[JobEvent]] = {}  # what runs told last, to be written with what follows
         self.active: dict[str, asyncio.Event] = {}  # of each job that is carried out here: set to have it stopped
@@ -75,19 +75,30 @@ class Runner:
         if job is None:
             return
         stop = self.active.setdefault(job_id, asyncio.Event())
+        # ComfyUI's own classes number their files anew, and leave those of others alone
+        lasting = all(is_core(str(node.get("class_type"))) for node in (job.graph or {}).values())
+        collection = Collection(self._queue.files, self._queue.thumbnails, lasting=lasting)
         if job.cancel_requested:
             stop.set()
         try:
-            end = await durable.do("run", lambda: self._run(job, stop, fresh))
-            await self._end(job, end, stop)
+            end = await durable.do("run", lambda: self._run(job, stop, collection, fresh))
+            await self._end(job, end, stop, collection)
         except Superseded:
             return
         except Exception as error:  # noqa: BLE001  (a fault of ours must not leave a job hanging)
             await self._conclude(job, endings.failed(InternalError(f"The run broke: {error!r}")))
         finally:
+            await self._let_go(collection)
             if self.active.get(job_id) is stop:
                 del self.active[job_id]
                 self._told.pop(job_id, None)
+
+    async def _let_go(self, collection: Collection) -> None:
+        """Note the files that were fetched for nothing, so that they are removed in time."""
+        unused = await collection.close()
+        if unused:
+            with contextlib.suppress(DatabaseError, StorageError):
+                await self._queue.store.write(lambda tx: steps.keep_unused(tx, unused))
 
     async def give_up(self, job_id: str, attempt: int) -> None:
         """Have a job run again whose run ended in the engine without a word."""
@@ -109,14 +120,14 @@ class Runner:
         )
         return claimed
 
-    async def _run(self, job: Job, stop: asyncio.Event, fresh: bool) -> dict[str, Any]:
+    async def _run(self, job: Job, stop: asyncio.Event, collection: Collection, fresh: bool) -> dict[str, Any]:
         """Have the backend run it; how that ended, as a JSON value. `fresh` = nobody can have sent it before."""
         assert job.backend is not None and job.prompt_id is not None
         try:
             client = await self._clients.get(job.backend)
             if not await self._submit(job, client, stop, fresh):
                 return endings.cancelled()
-            finished = await self._watch(job, client, stop)
+            finished = await self._watch(job, client, stop, collection)
             return endings.finished(finished, cancelled=stop.is_set())
         except ComfyOpsError as error:
             return endings.cancelled() if stop.is_set() else endings.failed(error)
@@ -136,9 +147,9 @@ class Runner:
             raise Superseded
         return True
 
-    async def _watch(self, job: Job, client: ComfyUI, stop: asyncio.Event) -> Finished:
+    async def _watch(self, job: Job, client: ComfyUI, stop: asyncio.Event, collection: Collection) -> Finished:
         """Follow the run to its end, and stop it where that is wanted."""
-        watching = asyncio.create_task(self._follow(job, client), name=f"watch-{job.id}")
+        watching = asyncio.create_task(self._follow(job, client, collection), name=f"watch-{job.id}")
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([watching, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -151,18 +162,20 @@ class Runner:
                 task.cancel()
             await asyncio.gather(watching, stopping, return_exceptions=True)
 
-    async def _follow(self, job: Job, client: ComfyUI) -> Finished:
+    async def _follow(self, job: Job, client: ComfyUI, collection: Collection) -> Finished:
         reporter = Reporter(self._queue, job)
         end: Event | None = None
         try:
             async for end in client.watch(job.prompt_id or ""):
                 reporter.take(end)
+                if isinstance(end, NodeFinished):
+                    collection.begin(client, end.outputs)
         finally:
             self._told[job.id] = await reporter.stop()
         assert isinstance(end, Finished)  # the contract of `watch`
         return end
 
-    async def _end(self, job: Job, end: dict[str, Any], stop: asyncio.Event) -> None:
+    async def _end(self, job: Job, end: dict[str, Any], stop: asyncio.Event, collection: Collection) -> None:
         """Keep what it made and say how the job ended; or have it run again."""
         outputs = endings.outputs(end)
         store = self._queue.store
@@ -173,7 +186,7 @@ class Runner:
             try:
                 backend = job.backend or ""
                 client = self._clients.known(backend) or await self._clients.get(backend)
-                made = await self._collect(job, client, end, stop)
+                made = await _collect(collection, client, endings.outputs(end), stop)
             except ComfyOpsError as error:
                 end, made = endings.failed(error), []
         else:
@@ -181,20 +194,23 @@ class Runner:
         if not await self._conclude(job, end, made):
             raise Superseded
 
-    async def _collect(self, job: Job, client: ComfyUI, end: dict[str, Any], stop: asyncio.Event) -> list[Any]:
-        """Fetch the outputs. A full disk is waited for, since the backend has them still; a backend not for long."""
-        pause, away = 1.0, 0
-        while True:
-            try:
-                return await self._collector.collect(client, endings.outputs(end))
-            except (StorageError, UnreachableError) as error:
-                away += isinstance(error, UnreachableError)
-                if stop.is_set():
-                    return []
-                if away > _FETCHES:
-                    raise
-                await hub.rest(stop, pause)
-                pause = min(pause * 2, 30.0)
+
+async def _collect(
+    collection: Collection, client: ComfyUI, outputs: Sequence[Output], stop: asyncio.Event
+) -> list[Made]:
+    """Fetch the outputs. A full disk is waited for, since the backend has them still; a backend not for long."""
+    pause, away = 1.0, 0
+    while True:
+        try:
+            return await collection.finish(client, outputs)
+        except (StorageError, UnreachableError) as error:
+            away += isinstance(error, UnreachableError)
+            if stop.is_set():
+                return []
+            if away > _FETCHES:
+                raise
+            await hub.rest(stop, pause)
+            pause = min(pause * 2, 30.0)
 
 
 async def _ask_to_stop(client: ComfyUI, run_id: str) -> None:

@@ -10,16 +10,16 @@ from uuid import UUID, uuid5
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from comfyops.jobs import aftermath, endings, rows, schema, transitions, verdicts
-from comfyops.jobs.asset_records import keep_asset, output_id
+from comfyops.jobs import aftermath, direct, endings, rows, schema, transitions, verdicts
+from comfyops.jobs.asset_records import keep_assets, output_id
 from comfyops.jobs.collecting import Made
+from comfyops.jobs.files import Kept
 from comfyops.jobs.job import Job, JobEvent, JobState
 from comfyops.jobs.retry import Past
 from comfyops.jobs.tx import Tx
 
 _j, _b, _a = schema.jobs.c, schema.backends.c, schema.attempts.c
 _ADD_ATTEMPT, _ADD_PLACEMENT = insert(schema.attempts), insert(schema.placements)
-_ADD_OUTPUTS = insert(schema.outputs)
 
 
 ELSEWHERE = 10.0
@@ -192,11 +192,10 @@ def _close_attempt(tx: Tx, job: Job, verdict: verdicts.Verdict) -> None:
 def _keep_outputs(tx: Tx, job: Job, made: Sequence[Made]) -> None:
     if job.attempt > 1:
         tx.execute(delete(schema.outputs).where(schema.outputs.c.job == job.id))
+    keep_assets(tx, _kept(made))
     values = []
     for index, item in enumerate(made):
         output, kept = item.output, item.kept
-        if kept is not None:
-            keep_asset(tx, kept.hash, kept.sha256, kept.size, item.mime)
         row = {
             "job": job.id,
             "index": index,
@@ -212,4 +211,13 @@ def _keep_outputs(tx: Tx, job: Job, made: Sequence[Made]) -> None:
             "text": output.text,
         }
         values.append(row)
-    tx.execute(_ADD_OUTPUTS, values)
+    direct.add(tx, schema.outputs, values)
+
+
+def keep_unused(tx: Tx, made: Sequence[Made]) -> None:
+    """Have records of files that no job names, so that they go when their time has come."""
+    keep_assets(tx, _kept(made))
+
+
+def _kept(made: Sequence[Made]) -> list[tuple[Kept, str]]:
+    return [(item.kept, item.mime) for item in made if item.kept is not None]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from PIL import Image, ImageOps
 
-from comfyops.errors import StorageError
 from comfyops.jobs.files import Files
-from comfyops.support.files import write_bytes
 
 EDGE = 320
 """Pixels of the longer side."""
@@ -43,33 +43,40 @@ class Thumbnails:
     def __init__(self, folder: Path, files: Files, at_once: int = 2) -> None:
         self._folder = folder
         self._files = files
-        self._gate = asyncio.Semaphore(at_once)
+        self._gate = threading.BoundedSemaphore(at_once)
 
     def path(self, digest: str) -> Path | None:
         """Where the thumbnail of a file is, None where it has none. Raises MissingFileError for what is no digest."""
         path = self._place(digest)
-        return path if path.is_file() else None
+        try:
+            return path if path.stat().st_size else None  # what a power cut left empty is made again
+        except OSError:
+            return None
 
     async def make(self, digest: str, mime: str) -> Path | None:
         """Make the thumbnail of a kept file, unless it is there; None where there is none of such a file.
 
         Raises MissingFileError where the file is not kept.
         """
+        return await asyncio.to_thread(self.make_here, digest, mime)
+
+    def make_here(self, digest: str, mime: str) -> Path | None:
+        """As `make`, in this thread."""
         there = self.path(digest)
         if there is not None:
             return there
         source = self._files.path(digest)
-        async with self._gate:
-            return await asyncio.to_thread(self._make, source, mime, self._place(digest))
+        with self._gate:
+            return self._make(source, mime, self._place(digest))
 
     def _make(self, source: Path, mime: str, place: Path) -> Path | None:
         data = thumbnail(source, mime)
         if data is None:
             return None
         try:
-            write_bytes(place, data)
-        except StorageError as error:
-            _log.warning("no thumbnail of %s: %s", source.name[:16], error.message)
+            _put(place, data)
+        except OSError as error:
+            _log.warning("no thumbnail of %s: %s", source.name[:16], error.strerror or error)
             return None
         return place
 
@@ -80,6 +87,18 @@ class Thumbnails:
     def _place(self, digest: str) -> Path:
         self._files.has(digest)  # raises for what is no digest
         return self._folder / digest[:2] / f"{digest}.webp"
+
+
+def _put(place: Path, data: bytes) -> None:
+    """Write a thumbnail whole. Not waiting for the disk: it can be made again. Raises OSError."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.stem[:16]}-{uuid4().hex}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(place)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def thumbnail(path: Path, mime: str, edge: int = EDGE) -> bytes | None:

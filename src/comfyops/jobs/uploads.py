@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from sqlalchemy import Connection, select
 
 from comfyops.jobs import schema
-from comfyops.jobs.asset_records import keep_asset
+from comfyops.jobs.asset_records import keep_assets
 from comfyops.jobs.files import Kept
 from comfyops.jobs.store import Store
 from comfyops.jobs.tx import Tx, upsert
@@ -69,7 +69,7 @@ def read(connection: Connection, owner: str, place: Place) -> Uploaded | None:
 
 
 def _put(tx: Tx, owner: str, place: Place, kept: Kept, mime: str, overwrite: bool) -> Place:
-    keep_asset(tx, kept.hash, kept.sha256, kept.size, mime)
+    keep_assets(tx, [(kept, mime)])
     for found in [place] if overwrite else _names(place):
         there = read(tx.connection, owner, found)
         if overwrite or there is None or there.hash == kept.hash:

@@ -232,6 +232,11 @@ def shipped(version: str = SHIPPED[0]) -> NodeTypes:
     return NodeTypes(data["nodes"], version=version, files_known=False, folders=data["folders"])
 
 
+def is_core(class_type: str) -> bool:
+    """Whether a class is one of ComfyUI's own, in a version whose node facts come with the package."""
+    return any(class_type in shipped(version) for version in SHIPPED)
+
+
 @cache
 def known_folders() -> Mapping[str, Mapping[str, str]]:
     """Class -> input -> models folder, for every class of the shipped facts, the newest version first."""

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from comfyops.errors import DispatcherTakenError, MissingFileError, ScheduleError, UnknownJobError, WorkflowFormatError
-from comfyops.jobs import retention, schedules, schema, steps, transitions
+from comfyops.jobs import asset_records, retention, schedules, schema, steps, transitions
 from comfyops.jobs.job import Filter, JobState, Submission
 from comfyops.jobs.leases import Leases
 from comfyops.jobs.queue import Queue
@@ -148,7 +148,7 @@ async def test_old_jobs_go_with_their_files_and_what_is_needed_stays(queue: Queu
     path.parent.mkdir(parents=True)
     path.write_bytes(b"bytes of an output")
     kept = await queue.files.keep(path)
-    await queue.store.write(lambda tx: steps.keep_asset(tx, kept.hash, kept.sha256, kept.size, "image/png"))
+    await queue.store.write(lambda tx: asset_records.keep_assets(tx, [(kept, "image/png")]))
     clock.now += 11 * DAY
     assert await retention.sweep(queue, keep) == []
     with pytest.raises(UnknownJobError):
