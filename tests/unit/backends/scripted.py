@@ -22,7 +22,7 @@ QUICK = Pace(
     ending=0.01,
     silence=0.2,
     away=1.0,
-    stop=0.5,
+    stop=20.0,
 )
 """A pace that makes tests short."""
 

@@ -1,6 +1,7 @@
 """Cancelling, jobs, node types, files: what the client does around a run."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -100,11 +101,12 @@ async def test_a_run_that_ends_by_itself_meanwhile_was_not_cancelled(server, cli
     assert not await client.cancel(run_id)
 
 
-async def test_a_cancel_that_has_no_effect_is_told(server, client):
-    run_id = await submit(server, client, running=True)
-    server.replies["POST", "/interrupt"] = answer()
-    with pytest.raises(WaitTimeoutError):
-        await client.cancel(run_id)
+async def test_a_cancel_that_has_no_effect_is_told(server):
+    async with ComfyUI(server.url, pace=replace(QUICK, stop=0.3)) as client:
+        run_id = await submit(server, client, running=True)
+        server.replies["POST", "/interrupt"] = answer()
+        with pytest.raises(WaitTimeoutError):
+            await client.cancel(run_id)
 
 
 async def test_a_server_without_jobs_api_is_asked_for_a_part_of_its_history_only(server, client):
