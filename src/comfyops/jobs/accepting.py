@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, select
 
 from comfyops.errors import ComfyOpsError, DependencyError, DuplicateKeyError, UnknownJobError, UsageError
-from comfyops.jobs import direct, quotas, rows, schema, transitions
+from comfyops.jobs import direct, numbers, rows, schema, transitions
 from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.job import OVER, Accepted, Job, JobState
 from comfyops.jobs.needs import Needs
+from comfyops.jobs.rooms import Rooms
 from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.tx import Tx, adding
 
 _j = schema.jobs.c
-_LAST_NUMBER = text("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'jobs'")
-_NEXT_NUMBERS = text("SELECT nextval(pg_get_serial_sequence('jobs', 'number')) FROM generate_series(1, :count)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class New:
     schedule: str | None = None
 
 
-def accept(tx: Tx, wanted: Sequence[New], fleet: Fleet, max_waiting: int | None) -> list[Accepted | ComfyOpsError]:
+def accept(tx: Tx, wanted: Sequence[New], fleet: Fleet, rooms: Rooms) -> list[Accepted | ComfyOpsError]:
     """Write jobs that came at the same moment, or find those that their keys stand for.
 
     Gives for each the answer, or the error that is its own, as `Queue.submit` raises it. Raises UsageError where the id
@@ -46,12 +45,12 @@ def accept(tx: Tx, wanted: Sequence[New], fleet: Fleet, max_waiting: int | None)
         if (error := unservable.get(new.prepared.needs.key)) is not None:
             answers[place] = error
         elif new.prepared.submission.idempotency_key is not None or new.prepared.waits_for:
-            answers[place] = _accept_alone(tx, new, max_waiting)
+            answers[place] = _accept_alone(tx, new, rooms)
         else:
             plain[new.owner].append(place)
     taken: list[int] = []
     for owner, places in plain.items():
-        room = quotas.room_for(tx, owner, max_waiting)
+        room = rooms.find(tx, owner, len(places))
         fitting = len(places) if room.jobs is None else max(0, room.jobs)
         taken += places[:fitting]
         answers |= {place: room.error() for place in places[fitting:]}
@@ -61,7 +60,7 @@ def accept(tx: Tx, wanted: Sequence[New], fleet: Fleet, max_waiting: int | None)
     return [answers[place] for place in range(len(wanted))]
 
 
-def _accept_alone(tx: Tx, new: New, max_waiting: int | None) -> Accepted | ComfyOpsError:
+def _accept_alone(tx: Tx, new: New, rooms: Rooms) -> Accepted | ComfyOpsError:
     """As `accept` of one that may fail by itself."""
     key = new.prepared.submission.idempotency_key
     try:
@@ -70,7 +69,7 @@ def _accept_alone(tx: Tx, new: New, max_waiting: int | None) -> Accepted | Comfy
                 row = take_key(tx, new.owner, key, new.prepared.request_hash, job=new.id)
                 if row is not None:
                     return Accepted(_replayed(tx, row.job, new.owner), True)
-            quotas.check_waiting(tx, new.owner, 1, max_waiting)
+            rooms.check(tx, new.owner, 1)
             [job] = add(tx, [new])
             return Accepted(job)
     except ComfyOpsError as error:
@@ -110,7 +109,7 @@ def add(tx: Tx, wanted: Sequence[New]) -> list[Job]:
     _remember_needs(tx, [new.prepared.needs for new in wanted])
     values = [
         _values(new, number, tx.now, sum(blockers.get(new.id, {}).values()))
-        for new, number in zip(wanted, _numbers(tx, len(wanted)), strict=True)
+        for new, number in zip(wanted, numbers.following(tx, len(wanted)), strict=True)
     ]
     try:
         with tx.nested():
@@ -126,17 +125,8 @@ def add(tx: Tx, wanted: Sequence[New]) -> list[Job]:
     ]
     if dependencies:
         direct.add(tx, schema.dependencies, dependencies)
-    names = {new.id: new.prepared.submission.name for new in wanted}
-    transitions.begin(tx, {job: {"name": name} if name else {} for job, name in names.items()})
+    transitions.begin(tx, {new.id: new.prepared.submission.name for new in wanted})
     return [_job(new, row) for new, row in zip(wanted, values, strict=True)]
-
-
-def _numbers(tx: Tx, count: int) -> Sequence[int]:
-    """Numbers for new jobs, greater than all before. Asked for first, so that no row has to come back."""
-    if tx.connection.dialect.name != "sqlite":
-        return sorted(tx.execute(_NEXT_NUMBERS, {"count": count}).scalars())
-    [(last,)] = direct.select(tx.connection, _LAST_NUMBER)
-    return range(last + 1, last + 1 + count)
 
 
 def _blockers(tx: Tx, wanted: Sequence[New]) -> dict[str, dict[str, bool]]:

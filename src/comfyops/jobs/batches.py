@@ -10,10 +10,11 @@ from uuid import uuid4
 from sqlalchemy import Connection, func, insert, select
 
 from comfyops.errors import DuplicateKeyError, UnknownJobError, UsageError
-from comfyops.jobs import accepting, quotas, schema
+from comfyops.jobs import accepting, schema
 from comfyops.jobs.accepting import New
 from comfyops.jobs.fleet import Fleet
 from comfyops.jobs.job import JobState
+from comfyops.jobs.rooms import Rooms
 from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.tx import Tx
 
@@ -50,7 +51,7 @@ class Request:
     request_hash: str = ""
 
 
-def accept(tx: Tx, request: Request, fleet: Fleet, max_waiting: int | None) -> Batch:
+def accept(tx: Tx, request: Request, fleet: Fleet, rooms: Rooms) -> Batch:
     """Write all jobs of a batch, or find the batch that its key stands for. Raises as `Queue.submit_batch`."""
     if not 0 < len(request.jobs) <= MAX_JOBS:
         raise UsageError(f"A batch has between 1 and {MAX_JOBS} jobs, not {len(request.jobs)}.")
@@ -63,7 +64,7 @@ def accept(tx: Tx, request: Request, fleet: Fleet, max_waiting: int | None) -> B
             raise DuplicateKeyError("This idempotency key was used for a single job.")
         if row is not None:
             return read(tx.connection, row.batch, request.owner)
-    quotas.check_waiting(tx, request.owner, len(request.jobs), max_waiting)
+    rooms.check(tx, request.owner, len(request.jobs))
     facts = {"owner": request.owner, "name": request.name, "jobs": len(request.jobs), "created_at": tx.now}
     tx.execute(insert(schema.batches).values(id=batch, **facts))
     accepting.add(tx, [New(item, request.owner, item.submission.id or str(uuid4()), batch) for item in request.jobs])

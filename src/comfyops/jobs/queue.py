@@ -40,6 +40,7 @@ from comfyops.jobs.job import (
 )
 from comfyops.jobs.links import LinkKeys
 from comfyops.jobs.quotas import Quotas
+from comfyops.jobs.rooms import Rooms
 from comfyops.jobs.store import Store
 from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.thumbnails import Thumbnails
@@ -91,8 +92,8 @@ class Queue:
         self.fleet = Fleet(self.store)
         self.quotas = Quotas(self.store)
         self.node_types: Callable[[], NodeTypes | None] = lambda: None
-        self._max_waiting = max_waiting
-        self._accept = functools.partial(accepting.accept, fleet=self.fleet, max_waiting=max_waiting)
+        self._rooms = Rooms(max_waiting)
+        self._accept = functools.partial(accepting.accept, fleet=self.fleet, rooms=self._rooms)
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Queue:
@@ -139,7 +140,7 @@ class Queue:
         """Accept many jobs as one, all or none. Raises as `submit`."""
         prepared = [await self._prepare(submission) for submission in submissions]
         request = batches.Request(prepared, owner, name, idempotency_key, request_hash)
-        return await self.store.write(lambda tx: batches.accept(tx, request, self.fleet, self._max_waiting))
+        return await self.store.write(lambda tx: batches.accept(tx, request, self.fleet, self._rooms))
 
     async def batch(self, batch: str, owner: str | None = None) -> batches.Batch:
         """A batch and how its jobs stand. Raises UnknownJobError."""

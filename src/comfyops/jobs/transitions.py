@@ -91,12 +91,14 @@ def _telling(held: tuple[str, ...]) -> Any:
     return statement.returning(_j.last_seq)
 
 
-def begin(tx: Tx, jobs: Mapping[str, Mapping[str, Any]]) -> None:
-    """The first events, with this data, of jobs that were just inserted with `last_seq` 1."""
+def begin(tx: Tx, jobs: Mapping[str, str]) -> None:
+    """The first events of jobs that were just inserted with `last_seq` 1; `jobs` are their names by their ids."""
     first = {"state": JobState.WAITING.value, "attempt": 0}
-    events = [JobEvent(job, 1, "state", tx.now, {**first, **data}) for job, data in jobs.items()]
-    direct.add(tx, schema.events, [_row(event) for event in events])
-    tx.events.extend(events)
+    data = {name: {**first, "name": name} if name else first for name in set(jobs.values())}
+    texts = {name: dump(value) for name, value in data.items()}
+    same = {"seq": 1, "type": "state", "at": tx.now}
+    direct.add(tx, schema.events, [{"job": job, "data": texts[name], **same} for job, name in jobs.items()])
+    tx.events.extend(JobEvent(job, 1, "state", tx.now, data[name]) for job, name in jobs.items())
     tx.wakes.add(hub.NEW)
 
 
