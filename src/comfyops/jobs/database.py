@@ -85,6 +85,7 @@ def _sqlite_engine(path: Path) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: many jobs fill the same ones again and again
 
     @event.listens_for(target, "begin")
     def begin(connection: Connection) -> None:
