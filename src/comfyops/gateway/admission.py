@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from comfyops.gateway.settings import GatewaySettings
 from comfyops.jobs import output_names
 from comfyops.jobs.taking_inputs import SUBFOLDER
 from comfyops.jobs.uploads import Place, Uploads
+from comfyops.support.threads import on_graph
 from comfyops.workflows.checks.server import Verdict
 from comfyops.workflows.graph import Node
 from comfyops.workflows.node_types import NodeTypes
@@ -23,8 +23,6 @@ TypesOf = Callable[[], Awaitable[Sequence[NodeTypes]]]
 """The node types of the backends that were reached since the start; each kind once."""
 
 _FILE = "file.png"  # stands where a file will stand whose name the backend gives
-
-_SMALL = 100  # nodes
 
 _REFERENCES = frozenset({"$asset", "$output"})
 
@@ -51,7 +49,8 @@ class Admission:
         if not principal.may(scopes.JOBS_ALL):
             # others' files, made or sent, lie in the backends' own folders
             await naming.check_files(request.graph, _may_read_folder, partial(self._may_name, principal.id))
-        verdicts = [await _judged(request, types) for types in await self._types()]
+        nodes = len(request.graph)
+        verdicts = [await on_graph(nodes, prompts.judge, request, types) for types in await self._types()]
         if not verdicts:  # a job is not lost because its backends are away
             prompts.avert(request.graph)
             return None
@@ -71,13 +70,6 @@ class Admission:
 
 def _may_read_folder(folder: str) -> bool:
     return folder.partition("/")[0].lower() != SUBFOLDER
-
-
-async def _judged(request: Request, types: NodeTypes) -> Verdict:
-    """A verdict; a small graph takes less time than handing it to a thread."""
-    if len(request.graph) <= _SMALL:
-        return prompts.judge(request, types)
-    return await asyncio.to_thread(prompts.judge, request, types)
 
 
 def _readable(graph: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from comfyops.jobs.submitting import Prepared
 from comfyops.jobs.thumbnails import Thumbnails
 from comfyops.jobs.tx import Tx
 from comfyops.jobs.uploads import Uploads
+from comfyops.support.threads import on_graph
 from comfyops.workflows.graph import Graph
 from comfyops.workflows.node_types import NodeTypes
 
@@ -57,7 +58,6 @@ DATABASE = "queue.db"
 STOP_TIMEOUT = 60.0
 """Seconds that `cancel` waits for a run to stop."""
 
-_SMALL = 100  # nodes
 _PART = 200  # jobs that are changed at once
 _LOOK = 2.0  # seconds between looks for what other processes wrote, where nothing tells of it
 
@@ -314,9 +314,7 @@ class Queue:
 
     async def _prepare(self, submission: Submission, graph: Graph | None = None) -> Prepared:
         types = self.node_types()
-        if len(submission.graph) <= _SMALL:  # it takes less time than handing it to a thread
-            return submitting.prepare(submission, types, graph)
-        return await asyncio.to_thread(submitting.prepare, submission, types, graph)
+        return await on_graph(len(submission.graph), submitting.prepare, submission, types, graph)
 
     async def _of(self, read: Callable[[Connection, str], T], job: str, owner: str | None) -> T:
         def both(connection: Connection) -> T:

@@ -23,13 +23,14 @@ from comfyops.errors import (
     UnreachableError,
     WaitTimeoutError,
 )
-from comfyops.jobs import endings, hub, steps, taking_inputs
+from comfyops.jobs import endings, hub, poison, steps, taking_inputs
 from comfyops.jobs.clients import Clients
 from comfyops.jobs.collecting import Collection, Made
 from comfyops.jobs.engine import Steps
 from comfyops.jobs.job import Job, JobEvent
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.reporting import Reporter
+from comfyops.support.threads import on_graph
 from comfyops.workflows import api_format
 from comfyops.workflows.node_types import is_core
 
@@ -142,6 +143,8 @@ class Runner:
         store = self._queue.store
         graph = await taking_inputs.put_in(job, client, store, self._queue.files)
         parsed = api_format.parse(graph)
+        types = await client.node_types()
+        await on_graph(len(parsed), poison.refuse, parsed, graph, job.extra_data, types)
         await client.submit(parsed, run_id=job.prompt_id, extra_data=job.extra_data, fresh=fresh)
         if await persistently(lambda: store.write(lambda tx: steps.running(tx, job))) is False:
             raise Superseded

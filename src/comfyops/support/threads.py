@@ -1,10 +1,16 @@
-"""Threads whose end can be waited for by one that gets signals."""
+"""Threads whose end can be waited for by one that gets signals, and work that need not hold up an event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SMALL = 100  # nodes: work on fewer takes less time than handing it to a thread
 
 
 class Thread(threading.Thread):
@@ -30,3 +36,10 @@ class Thread(threading.Thread):
         if self.ident is not None and not self._over.wait(timeout):
             return
         super().join(timeout)
+
+
+async def on_graph(nodes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of work on a graph of so many nodes, done in a thread where it would hold up the event loop."""
+    if nodes <= _SMALL:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
