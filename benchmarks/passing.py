@@ -6,6 +6,7 @@ compares one token.
 
 from __future__ import annotations
 
+import functools
 import shutil
 import socket
 import subprocess
@@ -124,8 +125,9 @@ async def _serve(url: str) -> None:
     sock.bind(("127.0.0.1", 0))
     sock.listen(1024)
     print(f"http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
+    connection: Any = functools.partial(Connection, leave=lambda: None)
     config = uvicorn.Config(
-        _Passing(url), lifespan="off", log_config=None, log_level="critical", access_log=False, http=Connection
+        _Passing(url), lifespan="off", log_config=None, log_level="critical", access_log=False, http=connection
     )
     await uvicorn.Server(config).serve(sockets=[sock])
 
