@@ -37,8 +37,8 @@ def outputs_named(graph: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, 
     """The outputs that a graph names, by node and input."""
     found = {}
     for node, content in graph.items():
-        inputs = content.get("inputs") if isinstance(content, Mapping) else None
-        for name, value in inputs.items() if isinstance(inputs, Mapping) else ():
+        inputs = content.get("inputs") if isinstance(content, dict) else None
+        for name, value in inputs.items() if isinstance(inputs, dict) else ():
             if isinstance(value, str) and (output := named(value)) is not None:
                 found[node, name] = output
     return found

@@ -14,6 +14,7 @@ from uuid import UUID
 from comfyops.errors import UsageError
 
 _MARKS = frozenset(["$output", "$asset"])
+_OBJECT = (dict, Mapping)  # the first is told at once, the second by a look at its class
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ def _filled(node: str, inputs: Mapping[str, Any], places: Mapping[tuple[str, str
 
 def _all(graph: Mapping[str, Any]) -> Iterator[tuple[str, str, Reference]]:
     for key, node in graph.items():
-        inputs = node.get("inputs") if isinstance(node, Mapping) else None
-        for name, value in inputs.items() if isinstance(inputs, Mapping) else ():
-            if isinstance(value, Mapping) and len(value) == 1 and _MARKS & value.keys():
+        inputs = node.get("inputs") if isinstance(node, _OBJECT) else None
+        for name, value in inputs.items() if isinstance(inputs, _OBJECT) else ():
+            if isinstance(value, _OBJECT) and len(value) == 1 and _MARKS & value.keys():
                 yield key, name, _reference(value, f"The input {name!r} of node {key}")
 
 

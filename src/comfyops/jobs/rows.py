@@ -14,6 +14,7 @@ from comfyops.jobs import schema
 from comfyops.jobs.job import Attempt, Job, JobError, JobEvent, JobOutput, JobState, Progress
 
 _j = schema.jobs.c
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _LONE = re.compile("[\ud800-\udfff]")  # halves of characters, which are no text in UTF-8
 
 COLUMNS = [column for column in _j if column.name not in ("schedule", "blockers", "avoid", "failures", "last_seq")]
@@ -84,7 +85,9 @@ def attempt(row: Row[Any]) -> Attempt:
 
 def dump(value: Any) -> str:
     """JSON text that every database takes, the shortest way."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if not value and isinstance(value, dict):
+        return "{}"
+    text = _encoder.encode(value)
     if text.isascii() or not _LONE.search(text):
         return text
     return json.dumps(value, separators=(",", ":"))

@@ -7,8 +7,10 @@ flush to disk. What was written is on disk before `write` returns.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
@@ -47,6 +49,8 @@ class Store:
         self._readers = ThreadPoolExecutor(READERS, "comfyops-read")
         self.origin = uuid4().hex[:12]  # tells this process's notices from others'
         self._version = _Version(self.engine.url.database or "") if self.is_sqlite else None
+        self._new: deque[Work] = deque()
+        self._handing_over = False
         self._writer: OneWriter | ManyWriters
         if self.is_sqlite:
             self._writer = OneWriter(self.engine, self._tell)
@@ -87,8 +91,17 @@ class Store:
         as a whole. See `Together`; else as `write`."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()  # who is cancelled while it is written does not undo it
-        self._writer.put(Work(together, item, self.clock(), loop, future))
+        self._new.append(Work(together, item, self.clock(), loop, future))
+        if not self._handing_over:
+            self._handing_over = True
+            loop.call_soon(self._hand_over)  # what comes in this turn of the loop goes to the writer at once
         return await future
+
+    def _hand_over(self) -> None:
+        self._handing_over = False
+        with contextlib.suppress(IndexError):
+            while True:
+                self._writer.put(self._new.popleft())
 
     def _tell(self, events: Sequence[JobEvent], wakes: frozenset[str]) -> None:
         self.told(events, wakes)
