@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,8 @@ _records = Table(
     Column("previous", String, nullable=False),
     Column("hash", String, nullable=False),
 )
-_INSERT = f"INSERT INTO records ({', '.join(_records.c.keys())}) VALUES ({', '.join('?' * len(_records.c))})"
+_ROW = f"({', '.join('?' * len(_records.c))})"
+_ROWS = 960 // len(_records.c)  # in one statement: every SQLite takes so many values
 _links = Table(
     "links",
     _metadata,
@@ -178,8 +179,16 @@ def _append(connection: Connection, events: Iterable[Event]) -> None:
         end = Link(record.seq, record.hash)
         rows.append(_row(record))
     if rows:
-        connection.exec_driver_sql(_INSERT, rows)  # without a look at each value, which is most of the cost of a record
+        for start in range(0, len(rows), _ROWS):
+            _insert(connection, rows[start : start + _ROWS])
         _set_link(connection, "head", end)
+
+
+def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Past the library, which looks at each value, and many at once: after each statement the driver has to wait until
+    other threads, who serve requests meanwhile, let it go on."""
+    words = f"INSERT INTO records ({', '.join(_records.c.keys())}) VALUES {', '.join([_ROW] * len(rows))}"
+    connection.exec_driver_sql(words, tuple(itertools.chain.from_iterable(rows)))
 
 
 def _link(connection: Connection, name: str) -> Link:
