@@ -62,7 +62,7 @@ class Hub:
 
     def told(self, events: Sequence[JobEvent], wakes: frozenset[str]) -> None:
         """Deal out what a transaction of this process told."""
-        for event in events:
+        for event in events if self._watchers else ():
             self.put(event)
         for name in wakes:
             self.wake(name)
