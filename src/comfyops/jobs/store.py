@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, text
 
+from comfyops.errors import DatabaseError
 from comfyops.jobs import migrations
 from comfyops.jobs.database import READERS, engine, translated
 from comfyops.jobs.job import JobEvent
@@ -51,6 +52,7 @@ class Store:
         self._version = _Version(self.engine.url.database or "") if self.is_sqlite else None
         self._new: deque[Work] = deque()
         self._handing_over = False
+        self._closed = False
         self._writer: OneWriter | ManyWriters
         if self.is_sqlite:
             self._writer = OneWriter(self.engine, self._tell)
@@ -89,6 +91,8 @@ class Store:
     async def write_together(self, together: Together, item: Any) -> Any:
         """The result for an item of a function that writes many; items that wait for the same one are handed to it
         as a whole. See `Together`; else as `write`."""
+        if self._closed:
+            raise DatabaseError("The database of the queue is closed.")
         loop = asyncio.get_running_loop()
         future = loop.create_future()  # who is cancelled while it is written does not undo it
         self._new.append(Work(together, item, self.clock(), loop, future))
@@ -112,6 +116,8 @@ class Store:
 
     def close(self) -> None:
         """Finish what is being written and let the database go."""
+        self._closed = True
+        self._hand_over()
         self._writer.close()
         self._readers.shutdown()
         if self._version is not None:
