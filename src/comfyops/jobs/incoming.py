@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
@@ -25,6 +27,8 @@ class Incoming:
         self._fast, self._slow, self._size = blake3(), hashlib.sha256(), 0
         self._file: IO[bytes] | None = None
         self._waiting: list[bytes] = []
+        self._lock = threading.Lock()  # a thread may still be at it when nobody wants the file any more
+        self._dropped = False
 
     async def take(self, pieces: AsyncIterator[bytes]) -> None:
         """Take all pieces in. Raises StorageError, and what the iterator raises."""
@@ -46,10 +50,12 @@ class Incoming:
 
     def drop(self) -> None:
         """Leave nothing of a file that is not finished."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # what was not written could not be
-                self._file.close()
-            self.path.unlink(missing_ok=True)
+        with self._lock:
+            self._dropped = True
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # what was not written could not be
+                    self._file.close()
+                self.path.unlink(missing_ok=True)
 
     def _write_checked(self) -> None:
         try:
@@ -58,13 +64,16 @@ class Incoming:
             raise storage_error(error, self.path) from error
 
     def _write(self) -> IO[bytes]:
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("xb")
-        pieces, self._waiting = self._waiting, []
-        for piece in pieces:
-            self._file.write(piece)
-            self._fast.update(piece)
-            self._slow.update(piece)
-            self._size += len(piece)
-        return self._file
+        with self._lock:
+            if self._dropped:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("xb")
+            pieces, self._waiting = self._waiting, []
+            for piece in pieces:
+                self._file.write(piece)
+                self._fast.update(piece)
+                self._slow.update(piece)
+                self._size += len(piece)
+            return self._file
