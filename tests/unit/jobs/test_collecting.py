@@ -67,10 +67,16 @@ def collection(tmp_path: Path, *, lasting: bool = False) -> tuple[Collection, Fi
     return Collection(files, Thumbnails(tmp_path / "thumbnails", files), lasting=lasting), files
 
 
-async def fetched(server: Server, count: int) -> None:
+async def asked(server: Server) -> None:
     async with asyncio.timeout(20):
-        while server.asked["GET"] < count:  # noqa: ASYNC110  (another task asks)
+        while not server.asked["GET"]:  # noqa: ASYNC110  (another task asks)
             await asyncio.sleep(0.01)
+
+
+async def fetched(collecting: Collection) -> None:
+    """Until all that was begun is there, as it was then."""
+    async with asyncio.timeout(20):
+        await asyncio.wait(collecting._early.values())
 
 
 async def test_what_is_unchanged_at_the_end_is_fetched_once(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ async def test_what_is_unchanged_at_the_end_is_fetched_once(tmp_path: Path) -> N
     async with serving(server) as client:
         collecting.begin(client, all_[:5])
         collecting.begin(client, all_[:5])  # told of twice
-        await fetched(server, 5)
+        await fetched(collecting)
         made = await collecting.finish(client, all_)
         assert await collecting.close() == []
     assert [item.output for item in made] == all_
@@ -101,7 +107,7 @@ async def test_what_a_later_node_changed_is_fetched_again_and_what_it_removed_is
     collecting, files = collection(tmp_path)
     async with serving(server) as client:
         collecting.begin(client, [output("changed"), output("removed")])
-        await fetched(server, 2)
+        await fetched(collecting)
         (tmp_path / "changed").write_bytes(b"second")
         (tmp_path / "removed").unlink()
         [made] = await collecting.finish(client, [output("changed")])
@@ -117,7 +123,7 @@ async def test_a_server_that_marks_no_versions_is_asked_again_for_everything(tmp
     collecting, files = collection(tmp_path)
     async with serving(server) as client:
         collecting.begin(client, [output("a")])
-        await fetched(server, 1)
+        await fetched(collecting)
         (tmp_path / "a").write_bytes(b"second")
         [made] = await collecting.finish(client, [output("a")])
         collecting.begin(client, [output("b")])  # for nothing, which is known now
@@ -157,6 +163,6 @@ async def test_what_is_not_wanted_any_more_leaves_nothing(tmp_path: Path) -> Non
     collecting, _ = collection(tmp_path)
     async with serving(server) as client:
         collecting.begin(client, [output("a")])
-        await fetched(server, 1)
+        await asked(server)
         await collecting.close()
     assert not [path for path in (tmp_path / "kept").rglob("*") if path.parent.name == "incoming"]
