@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from sqlalchemy import (
 from comfyops.auth.chain import Event, Link, Record, chained, verified
 from comfyops.auth.database import Database
 from comfyops.errors import AuditError
+from comfyops.support.sqlite_rows import insertions
 
 FILE = "audit.db"
 _CHECKPOINT = "audit.checkpoint"
@@ -54,8 +55,6 @@ _records = Table(
     Column("previous", String, nullable=False),
     Column("hash", String, nullable=False),
 )
-_ROW = f"({', '.join('?' * len(_records.c))})"
-_ROWS = 960 // len(_records.c)  # in one statement: every SQLite takes so many values
 _links = Table(
     "links",
     _metadata,
@@ -179,16 +178,10 @@ def _append(connection: Connection, events: Iterable[Event]) -> None:
         end = Link(record.seq, record.hash)
         rows.append(_row(record))
     if rows:
-        for start in range(0, len(rows), _ROWS):
-            _insert(connection, rows[start : start + _ROWS])
+        # past the library, which looks at each value
+        for words, given in insertions(_records.name, tuple(_records.c.keys()), rows):
+            connection.exec_driver_sql(words, given)
         _set_link(connection, "head", end)
-
-
-def _insert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Past the library, which looks at each value, and many at once: after each statement the driver has to wait until
-    other threads, who serve requests meanwhile, let it go on."""
-    words = f"INSERT INTO records ({', '.join(_records.c.keys())}) VALUES {', '.join([_ROW] * len(rows))}"
-    connection.exec_driver_sql(words, tuple(itertools.chain.from_iterable(rows)))
 
 
 def _link(connection: Connection, name: str) -> Link:

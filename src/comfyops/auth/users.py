@@ -88,9 +88,9 @@ class Users:
 
     def _change(self, name: str, now: float, *, keep_one: bool = False, **values: Any) -> User:
         with self._database.writing() as connection:
-            had_one = _has_administrator(connection)
+            had_one = keep_one and _has_administrator(connection)
             found = change(connection, users.c.name == name, name, now, **values)
-            if keep_one and had_one and not _has_administrator(connection):
+            if had_one and not _has_administrator(connection):
                 raise LastAdministratorError(f"{name!r} is the last administrator.", name=name)
             return found
 

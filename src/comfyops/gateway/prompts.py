@@ -90,7 +90,7 @@ def read_json(body: bytes, limits: Limits) -> Any:
     if _DOUBTFUL.search(body) or not encoding.startswith("utf-8"):
         _check_values(data)
     deep = body.count(b"{") + body.count(b"[") > limits.nesting  # fewer cannot be nested so far, in any encoding
-    if deep and depth(data, limits.nesting) > limits.nesting:
+    if deep and api_format.is_nested(data, limits.nesting):
         raise RefusedError(400, "too_deep", f"The JSON is nested more than {limits.nesting} levels deep.")
     return data
 
@@ -102,26 +102,6 @@ def _check_values(data: Any) -> None:
         raise RefusedError(400, "not_text", "The JSON holds a half of a character (a lone surrogate).") from None
     except (ValueError, RecursionError):
         raise RefusedError(400, "not_json", "The JSON holds a number beyond all bounds, or is too deep.") from None
-
-
-def depth(data: Any, enough: int) -> int:
-    """How deeply JSON is nested; counting ends above `enough`."""
-    level, layer = 0, [data]
-    while level <= enough:
-        layer = (
-            [
-                item
-                for value in layer
-                for item in (value.values() if isinstance(value, dict) else value)
-                if isinstance(item, dict | list)
-            ]
-            if level
-            else [value for value in layer if isinstance(value, dict | list)]
-        )
-        if not layer:
-            break
-        level += 1
-    return level
 
 
 def judge(request: Request, types: NodeTypes) -> Verdict:

@@ -16,7 +16,7 @@ from comfyops.jobs.job import OVER, Accepted, Job, JobState
 from comfyops.jobs.needs import Needs
 from comfyops.jobs.rooms import Rooms
 from comfyops.jobs.submitting import Prepared
-from comfyops.jobs.tx import Tx, adding
+from comfyops.jobs.tx import Tx, upsert
 
 _j = schema.jobs.c
 
@@ -89,7 +89,7 @@ def take_key(tx: Tx, owner: str, key: str, request_hash: str, **values: str) -> 
     """
     row = {"owner": owner, "key": key, "request_hash": request_hash, "created_at": tx.now, **values}
     k = schema.idempotency.c
-    add_key = adding(tx.connection.dialect.name, schema.idempotency).values(**row)
+    add_key = upsert(tx, schema.idempotency, row, ["owner", "key"], {})
     if tx.execute(add_key.returning(k.key)).first() is not None:
         return None
     found: Row[Any] = tx.execute(select(schema.idempotency).where(k.owner == owner, k.key == key)).one()

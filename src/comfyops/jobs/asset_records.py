@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, delete, insert, select
 
 from comfyops.errors import UnknownAssetError, UsageError
 from comfyops.jobs import direct, rows, schema
-from comfyops.jobs.files import Kept
+from comfyops.jobs.kept import Kept
 from comfyops.jobs.store import Store
 from comfyops.jobs.tx import Tx
 

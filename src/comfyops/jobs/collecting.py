@@ -10,8 +10,9 @@ from pathlib import Path
 from comfyops.backends.comfyui import ComfyUI
 from comfyops.backends.events import Output
 from comfyops.errors import ComfyOpsError
-from comfyops.jobs.files import Files, Kept
+from comfyops.jobs.files import Files
 from comfyops.jobs.incoming import Incoming
+from comfyops.jobs.kept import Kept
 from comfyops.jobs.sniffing import HEAD, sniff
 from comfyops.jobs.thumbnails import Thumbnails
 from comfyops.support.files import read_bytes

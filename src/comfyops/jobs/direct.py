@@ -1,8 +1,4 @@
-"""Statements that every new job needs: on SQLite past the library, which takes longer for them than the database.
-
-There many rows go in by one statement. The driver lets other threads run at each step of a statement, and has to wait
-for its turn after it, which with one row at a time is most of what writing takes.
-"""
+"""Statements that every new job needs: on SQLite past the library, which takes longer for them than the database."""
 
 from __future__ import annotations
 
@@ -16,11 +12,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from comfyops.jobs.tx import Tx
+from comfyops.support.sqlite_rows import insertions
 
 BROKEN_RULE = (IntegrityError, sqlite3.IntegrityError)
 """What is raised where a row breaks a rule of its table."""
-
-_VALUES = 960  # in one statement; every SQLite takes so many
 
 
 def select(connection: Connection, statement: Any, **values: Any) -> Sequence[Any]:
@@ -28,7 +23,8 @@ def select(connection: Connection, statement: Any, **values: Any) -> Sequence[An
     if connection.dialect.name != "sqlite":
         return connection.execute(statement, values).all()
     words, names, own = _text(statement)
-    found: list[Any] = _driver(connection).execute(words, [{**own, **values}[name] for name in names]).fetchall()
+    given = {**own, **values}
+    found: list[Any] = _driver(connection).execute(words, [given[name] for name in names]).fetchall()
     return found
 
 
@@ -41,11 +37,9 @@ def add(tx: Tx, table: Table, rows: Sequence[Mapping[str, Any]], *, key: str = "
         tx.execute(_adding(table, key, changes), rows)
         return
     columns = tuple(rows[0])
-    most = _VALUES // len(columns)
-    for start in range(0, len(rows), most):
-        part = rows[start : start + most]
-        words = _insertion(table.name, columns, len(part), key, changes)
-        _driver(tx.connection).execute(words, [row[column] for row in part for column in columns])
+    values = [[row[column] for column in columns] for row in rows]
+    for words, given in insertions(table.name, columns, values, _ending(key, changes)):
+        _driver(tx.connection).execute(words, given)
 
 
 @functools.cache
@@ -62,13 +56,9 @@ def _text(statement: Any) -> tuple[str, tuple[str, ...], Mapping[str, Any]]:
     return compiled.string, tuple(compiled.positiontup or ()), compiled.params
 
 
-@functools.cache
-def _insertion(table: str, columns: tuple[str, ...], count: int, key: str, changes: str) -> str:
-    names = ", ".join(f'"{column}"' for column in columns)
-    row = f"({', '.join('?' * len(columns))})"
+def _ending(key: str, changes: str) -> str:
     then = f'UPDATE SET "{changes}" = excluded."{changes}"' if changes else "NOTHING"
-    ending = f' ON CONFLICT ("{key}") DO {then}' if key else ""
-    return f'INSERT INTO "{table}" ({names}) VALUES {", ".join([row] * count)}{ending}'
+    return f' ON CONFLICT ("{key}") DO {then}' if key else ""
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

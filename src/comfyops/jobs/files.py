@@ -7,31 +7,19 @@ folder/incoming/...         what is being written; swept when it is old
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from blake3 import blake3
-
 from comfyops.errors import MissingFileError
 from comfyops.jobs.incoming import Incoming
+from comfyops.jobs.kept import Kept, Measure
 from comfyops.support.files import storage_error, sync_folder
 
 _PIECE = 1024 * 1024
 _OLD = 24 * 3600.0  # seconds after which a file that is being written counts as left behind
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A file that is kept: its BLAKE3, SHA-256 and size in bytes."""
-
-    hash: str
-    sha256: str
-    size: int
 
 
 class Files:
@@ -90,7 +78,7 @@ class Files:
     def take(self, path: Path) -> Kept:
         """As `keep`, for threads. Raises StorageError."""
         try:
-            kept = _hashed(path)
+            kept = _measured(path)
             self._put(path, kept)
         except OSError as error:
             raise storage_error(error, path) from error
@@ -99,8 +87,7 @@ class Files:
     def receive(self, incoming: Incoming) -> Kept:
         """Keep what has come, for threads. Raises StorageError."""
         try:
-            digest, sha256, size = incoming.finish()
-            kept = Kept(digest, sha256, size)
+            kept = incoming.finish()
             self._put(incoming.path, kept)
         except OSError as error:
             raise storage_error(error, incoming.path) from error
@@ -117,15 +104,13 @@ class Files:
             sync_folder(target.parent)
 
 
-def _hashed(path: Path) -> Kept:
-    fast, slow, size = blake3(), hashlib.sha256(), 0
+def _measured(path: Path) -> Kept:
+    measure = Measure()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
-            fast.update(piece)
-            slow.update(piece)
-            size += len(piece)
+            measure.add(piece)
         os.fsync(file.fileno())
-    return Kept(fast.hexdigest(), slow.hexdigest(), size)
+    return measure.result()
 
 
 def _copy(source: Path, target: Path) -> None:

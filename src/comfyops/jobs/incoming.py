@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
 
-from blake3 import blake3
-
+from comfyops.jobs.kept import Kept, Measure
 from comfyops.support.files import storage_error
 
 _IN_MEMORY = 512 * 1024  # bytes that wait to be written
@@ -24,7 +22,7 @@ class Incoming:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fast, self._slow, self._size = blake3(), hashlib.sha256(), 0
+        self._measure = Measure()
         self._file: IO[bytes] | None = None
         self._waiting: list[bytes] = []
         self._lock = threading.Lock()  # a thread may still be at it when nobody wants the file any more
@@ -40,13 +38,13 @@ class Incoming:
                 await asyncio.to_thread(self._write_checked)
                 size = 0
 
-    def finish(self) -> tuple[str, str, int]:
-        """Bring all to disk; gives BLAKE3, SHA-256 and size in bytes. Raises OSError."""
+    def finish(self) -> Kept:
+        """Bring all to disk. Raises OSError."""
         file = self._write()
         file.flush()
         os.fsync(file.fileno())
         file.close()
-        return self._fast.hexdigest(), self._slow.hexdigest(), self._size
+        return self._measure.result()
 
     def drop(self) -> None:
         """Leave nothing of a file that is not finished."""
@@ -73,7 +71,5 @@ class Incoming:
             pieces, self._waiting = self._waiting, []
             for piece in pieces:
                 self._file.write(piece)
-                self._fast.update(piece)
-                self._slow.update(piece)
-                self._size += len(piece)
+                self._measure.add(piece)
             return self._file

@@ -189,7 +189,7 @@ class Runner:
             try:
                 backend = job.backend or ""
                 client = self._clients.known(backend) or await self._clients.get(backend)
-                made = await _collect(collection, client, endings.outputs(end), stop)
+                made = await _collect(collection, client, outputs, stop)
             except ComfyOpsError as error:
                 end, made = endings.failed(error), []
         else:

@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from comfyops.jobs import aftermath, direct, endings, rows, schema, transitions, verdicts
 from comfyops.jobs.asset_records import keep_assets, output_id
 from comfyops.jobs.collecting import Made
-from comfyops.jobs.files import Kept
 from comfyops.jobs.job import Job, JobEvent, JobState
+from comfyops.jobs.kept import Kept
 from comfyops.jobs.retry import Past
 from comfyops.jobs.tx import Tx
 

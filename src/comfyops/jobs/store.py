@@ -23,7 +23,7 @@ from comfyops.jobs import migrations
 from comfyops.jobs.database import READERS, engine, translated
 from comfyops.jobs.job import JobEvent
 from comfyops.jobs.tx import Tx
-from comfyops.jobs.writers import ManyWriters, OneWriter, Together, Work
+from comfyops.jobs.writers import ManyWriters, OneWriter, Together, Told, Work
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Store:
         self._ahead = 0.0  # of the database's clock before ours, in seconds
         self.engine = engine(database)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self.told: Callable[[Sequence[JobEvent], frozenset[str]], None] = lambda events, wakes: None
+        self.told: Told = lambda events, wakes: None
         try:
             with translated():
                 migrations.upgrade(self.engine)

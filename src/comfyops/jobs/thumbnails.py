@@ -13,11 +13,12 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from PIL import Image, ImageOps
 
+from comfyops.errors import StorageError
 from comfyops.jobs.files import Files
+from comfyops.support.files import write_bytes
 
 EDGE = 320
 """Pixels of the longer side."""
@@ -74,9 +75,9 @@ class Thumbnails:
         if data is None:
             return None
         try:
-            _put(place, data)
-        except OSError as error:
-            _log.warning("no thumbnail of %s: %s", source.name[:16], error.strerror or error)
+            write_bytes(place, data, flushed=False)  # it can be made again
+        except StorageError as error:
+            _log.warning("no thumbnail of %s: %s", source.name[:16], error.message)
             return None
         return place
 
@@ -87,18 +88,6 @@ class Thumbnails:
     def _place(self, digest: str) -> Path:
         self._files.has(digest)  # raises for what is no digest
         return self._folder / digest[:2] / f"{digest}.webp"
-
-
-def _put(place: Path, data: bytes) -> None:
-    """Write a thumbnail whole. Not waiting for the disk: it can be made again. Raises OSError."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.stem[:16]}-{uuid4().hex}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(place)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def thumbnail(path: Path, mime: str, edge: int = EDGE) -> bytes | None:

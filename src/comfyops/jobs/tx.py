@@ -55,13 +55,13 @@ def upsert(tx: Tx, table: Table, new: Mapping[str, Any], key: Sequence[str], cha
     """The statement that writes a row, or makes `changes` (none = leave it) where one of this key is there."""
     dialect = tx.connection.dialect.name
     if not changes:
-        return adding(dialect, table).values(**new)
+        return _adding(dialect, table).values(**new)
     statement = _insert(dialect)(table).values(**new)
     return statement.on_conflict_do_update(index_elements=list(key), set_=dict(changes))
 
 
 @functools.cache
-def adding(dialect: str, table: Table) -> Any:
+def _adding(dialect: str, table: Table) -> Any:
     """The statement that writes a row, or leaves the one that is there. To make one takes longer than to run it."""
     return _insert(dialect)(table).on_conflict_do_nothing()
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from comfyops.jobs import schema
 from comfyops.jobs.asset_records import keep_assets
-from comfyops.jobs.files import Kept
+from comfyops.jobs.kept import Kept
 from comfyops.jobs.store import Store
 from comfyops.jobs.tx import Tx, upsert
 

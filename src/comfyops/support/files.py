@@ -36,12 +36,12 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
         raise MissingFileError(f"{path} cannot be read: {_reason(error)}.", path=str(path)) from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write the file whole or not at all, making its folder where needed.
+def write_bytes(path: Path, data: bytes, *, flushed: bool = True) -> None:
+    """Write the file whole or not at all, making its folder where needed; without `flushed` a power cut may undo it.
 
     Raises DiskFullError and StorageError.
     """
-    with writing(path) as file:
+    with writing(path, flushed=flushed) as file:
         file.write(data)
 
 
@@ -51,10 +51,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def writing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
+def writing(path: Path, *, private: bool = False, flushed: bool = True) -> Iterator[IO[bytes]]:
     """A file to write into; on leaving it is flushed to disk and takes the place of `path`, or is removed on an error.
 
-    With `private` only its owner may read it. Raises DiskFullError and StorageError.
+    With `private` only its owner may read it; without `flushed` nobody waits for the disk. Raises DiskFullError and
+    StorageError.
     """
     temporary: Path | None = None
     try:
@@ -64,7 +65,8 @@ def writing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flushed:
+                os.fsync(file.fileno())
         temporary.chmod(0o600 if private else 0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
