@@ -117,7 +117,8 @@ def test_files_are_discovered_and_each_failure_stays_with_its_file(registry, tmp
         "syntax_workflow.py",
         "missing",
     }
-    assert not [name for name in sys.modules if name.startswith("comfyops_found_") and "bad" in str(sys.modules[name])]
+    broken = {str(tmp_path / f"{name}_workflow.py") for name in ("bad", "exit", "syntax")}
+    assert not [name for name, module in list(sys.modules.items()) if getattr(module, "__file__", None) in broken]
 
 
 async def test_a_discovered_workflow_runs(registry, tmp_path):
