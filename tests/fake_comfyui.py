@@ -112,7 +112,7 @@ class _Part:
     def get_device_name(self, index):
         return self.name
     def mem_get_info(self, index):
-        return (6_000_000_000, 8_000_000_000)
+        return (6_000_000, 8_000_000)
 
 cuda = _Part({there}, "Test GPU")
 xpu = _Part(False)

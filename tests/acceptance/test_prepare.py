@@ -84,9 +84,9 @@ def test_the_memory_is_that_which_comfyuis_python_sees(bench: Bench) -> None:
     torch = bench.comfyui / "torch.py"
     torch.write_text(torch.read_text().replace("cuda = _Part(False", "cuda = _Part(True"))
     vram = bench.prepare("--dry-run", "--json").data["vram"]
-    assert vram["device"] == {"name": "Test GPU", "vram_total": 8_000_000_000, "vram_free": 6_000_000_000}
+    assert vram["device"] == {"name": "Test GPU", "vram_total": 8_000_000, "vram_free": 6_000_000}
     assert (vram["fit"], vram["known_bytes"]) == ("fits", len(DATA))
-    bench.catalog(size=20_000_000_000, sha256=sha(DATA))
+    bench.catalog(size=20_000_000, sha256=sha(DATA))
     assert bench.prepare("--dry-run", "--json").data["vram"]["fit"] == "larger than VRAM"
     bench.catalog(size=2**60, sha256=sha(DATA))
     bench.prepare("--yes").failed_with("disk_full", "No space left on device")
