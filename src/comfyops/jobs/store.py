@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, text
 
-from comfyops.errors import DatabaseError
+from comfyops.errors import DatabaseError, StorageError
 from comfyops.jobs import migrations
 from comfyops.jobs.database import READERS, engine, translated
 from comfyops.jobs.job import JobEvent
@@ -26,6 +26,8 @@ from comfyops.jobs.tx import Tx
 from comfyops.jobs.writers import ManyWriters, OneWriter, Together, Told, Work
 
 T = TypeVar("T")
+
+_RETRY_PAUSES = (0.2, 1.0, 3.0, 10.0)  # seconds between attempts to write, then the last again and again
 
 
 class Store:
@@ -87,6 +89,17 @@ class Store:
         The function may be called again where a commit failed before anything was written, so it must only write.
         """
         return cast(T, await self.write_together(lambda tx, _: [what(tx)], None))
+
+    async def write_surely(self, what: Callable[[Tx], T]) -> T:
+        """As `write`, of what must be written: tried again for as long as the database is away."""
+        pauses = iter(_RETRY_PAUSES)
+        pause = 0.0
+        while True:
+            try:
+                return await self.write(what)
+            except (DatabaseError, StorageError):
+                pause = next(pauses, pause)
+                await asyncio.sleep(pause)
 
     async def write_together(self, together: Together, item: Any) -> Any:
         """The result for an item of a function that writes many; items that wait for the same one are handed to it
