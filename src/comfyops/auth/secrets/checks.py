@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from comfyops.auth.secrets.conf_variants import Found
 from comfyops.auth.secrets.model import Document
 from comfyops.auth.secrets.plan import Plan
 from comfyops.auth.secrets.store import Store
-from comfyops.errors import SecretsError
+from comfyops.errors import SecretsError, StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,32 @@ def findings(store: Store, document: Document, made: Plan, now: datetime) -> tup
 
 def audit(store: Store, document: Document | None, now: datetime) -> tuple[Finding, ...]:
     """What the documented places hold beside the targets: copies that nothing keeps in step."""
-    declared = set() if document is None else {store.path(target).resolve() for target in document.targets}
+    declared = set() if document is None else {os.path.realpath(store.path(target)) for target in document.targets}
     if document is None:
         words = "there is no document of secrets; `comfyops secrets sync --unify` makes one"
         found = [Finding("no_document", "error", str(store.file), words)]
     else:
         found = []
-    for path in importing.usual_files(store.root):
-        if path.resolve() not in declared:
-            name = path.relative_to(store.root).as_posix()
-            found += _copy(name, path.name, private_files.look(path).data or b"", document)
+    for name in importing.USUAL:
+        path = store.root / name
+        if os.path.realpath(path) in declared:
+            continue
+        try:
+            found += _copy(name, path.name, private_files.look(path).data, document)
+        except StorageError as error:
+            found.append(Finding("unreadable", "warning", name, error.message.rstrip(".")))
     return tuple(found)
 
 
-def _copy(path: str, name: str, data: bytes, document: Document | None) -> Iterator[Finding]:
+def _copy(path: str, name: str, data: bytes | None, document: Document | None) -> Iterator[Finding]:
+    if data is None:
+        return
     try:
         held = conf_variants.read(name, data)
-    except SecretsError:
+    except SecretsError as error:
+        yield Finding("damaged", "warning", path, error.message.rstrip("."))
         return
+    yield from (Finding("damaged", "warning", path, problem) for problem in held.problems)
     if held.hash is None and held.password is None:
         return
     yield Finding("undeclared_copy", "warning", path, f"holds a secret but is no target: {_marks(held, document)}")
@@ -56,7 +65,6 @@ def _copy(path: str, name: str, data: bytes, document: Document | None) -> Itera
         problem = strength.field_problem(field, value) if value else None
         if problem:
             yield Finding("weak_secret", "warning", path, f"its {field} is refused: {problem}")
-    yield from (Finding("damaged", "warning", path, problem) for problem in held.problems)
 
 
 def _marks(held: Found, document: Document | None) -> str:

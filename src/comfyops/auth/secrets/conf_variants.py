@@ -73,7 +73,11 @@ def read(name: str, data: bytes) -> Found:
 def password_file(data: bytes) -> Found:
     """The PASSWORD file of ComfyUI-Login."""
     held = FORMATS["comfyui-login-password"].read(data.removeprefix(_BOM))
-    return Found("PASSWORD", held.get("hash"), username=held.get("username"))
+    known_hash, name = _text(held.get("hash")), held.get("username")
+    if known_hash is None:
+        problem = "its first line is empty: the ComfyUI-Login that reads it lets everybody in"
+        return Found("PASSWORD", problems=(problem,))
+    return Found("PASSWORD", known_hash, username=None if name and strength.looks_hashed(name) else name)
 
 
 def token(data: bytes) -> Found:
@@ -84,10 +88,12 @@ def token(data: bytes) -> Found:
 
 def env(data: bytes) -> Found:
     """The documented variables of an `.env`; one secret has seven names there."""
-    held = env_file.loads(data).literal()
+    read = env_file.loads(data)
+    held, compose = read.literal(), read.effective()
     problems, hashes, raws = [], [], []
     for key in (*HASH_KEYS, *RAW_KEYS):
-        value, doubled = _undoubled(key, held.get(key, ""))
+        seen = compose.get(key) or ""  # a hash may be written for Compose, with `$$`
+        value, doubled = _undoubled(key, seen if strength.looks_hashed(seen) else held.get(key, ""))
         if doubled:
             problems.append(f"{key} repeats its own name in its value")
         known_hash, raw = _split(value or None)
@@ -140,7 +146,7 @@ def _of_lines(text: str) -> dict[str, Any]:
             if items is not None:
                 items += _items(line)
             continue
-        value, items = match["value"].strip().removesuffix(",").rstrip(), None
+        value, items = _without_comment(match["value"].strip()).removesuffix(",").rstrip(), None
         if value in ("", "["):
             found[match["key"]] = items = []
         elif value.startswith("[") and value.endswith("]"):
@@ -148,6 +154,14 @@ def _of_lines(text: str) -> dict[str, Any]:
         else:
             found[match["key"]] = _unquoted(value)
     return found
+
+
+def _without_comment(value: str) -> str:
+    """A value without the `# words` behind it; what stands in quotes or brackets is no comment."""
+    quoted = re.match(r"([\"']).*?\1(?=,?\s*(?:#|$))", value)
+    if quoted is not None:
+        return quoted[0]
+    return value if value.startswith("[") else value.partition(" #")[0].rstrip()
 
 
 def _items(text: str) -> list[str]:

@@ -18,7 +18,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<named>[A-Za-z_]\w*)"
-    r"|\{(?P<braced>[A-Za-z_]\w*)(?:(?P<operator>:?-)(?P<default>[^}]*))?\}|(?P<invalid>))",
+    r"|\{(?P<braced>[A-Za-z_]\w*)(?:(?P<operator>:?-)(?P<default>[^{}$]*))?\}|(?P<invalid>))",
     re.ASCII,
 )
 
@@ -50,11 +50,12 @@ def literal(written: str) -> str:
     return _unescaped(written[1:-1], dollar="$") if written.startswith('"') else written
 
 
-def effective(written: str, known: Mapping[str, str]) -> str:
+def effective(written: str, known: Mapping[str, str | None]) -> str:
     """What Compose reads; `known` are the values of the lines before, other variables count as empty.
 
-    Raises NotReadableError for a `$` that begins no variable, as in a bcrypt hash without quotes: some versions refuse
-    it, some keep it, and which part of a hash looks like a variable is chance.
+    Raises NotReadableError for a variable whose own value is not readable (None), and for a `$` that begins none, as in
+    a bcrypt hash without quotes: some versions refuse it, some keep it, and which part of a hash looks like a variable
+    is chance.
     """
     if written.startswith("'"):
         return literal(written)
@@ -72,13 +73,15 @@ def _unescaped(text: str, dollar: str) -> str:
     return _ESCAPE.sub(one, text)
 
 
-def _substituted(found: re.Match[str], known: Mapping[str, str]) -> str:
+def _substituted(found: re.Match[str], known: Mapping[str, str | None]) -> str:
     if found["invalid"] is not None:
         raise NotReadableError("a $ that begins no variable")
     if found["escaped"]:
         return "$"
     name = found["named"] or found["braced"]
-    value = known.get(name)
-    if found["operator"] is not None and (value is None or (found["operator"] == ":-" and not value)):
+    value = known.get(name, "")
+    if value is None:
+        raise NotReadableError("a variable that is not readable itself")
+    if found["operator"] is not None and (name not in known or (found["operator"] == ":-" and not value)):
         return found["default"] or ""
-    return value or ""
+    return value

@@ -84,15 +84,16 @@ class ComfyUILoginPassword:
             raise SecretsError("A comfyui-login-password target has the keys hash and, where wanted, username.")
 
     def read(self, data: bytes | None) -> Mapping[str, str | None]:
-        """The first two lines."""
-        lines = [line.strip() for line in json_file.text_of(data).splitlines()[:2]]
-        return {key: line for key, line in zip(("hash", "username"), lines, strict=False) if line}
+        """The first two lines; a carriage return behind the hash belongs to it, and no password opens that one."""
+        first, *more = json_file.text_of(data).split("\n")
+        found = {"hash": first, "username": more[0].strip() if more else ""}
+        return {key: line for key, line in found.items() if line}
 
     def write(self, data: bytes | None, values: Mapping[str, str | None]) -> bytes:
         """Those lines anew; further ones stay. Without a line end, as ComfyUI-Login writes it."""
         now = {**self.read(data), **values}
         lines = [_one_line(now.get("hash")), _one_line(now.get("username"))]
-        return "\n".join([*lines, *json_file.text_of(data).splitlines()[2:]]).encode()
+        return "\n".join([*lines, *json_file.text_of(data).split("\n")[2:]]).encode()
 
 
 class Json:

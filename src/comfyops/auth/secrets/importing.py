@@ -100,7 +100,7 @@ def _secret(
     """The secret that was meant, and what was left out of it."""
     remarks: list[str] = []
     if known_hash is None and password is None:
-        hint = "Make one with `comfyops secrets rotate NAME --create`."
+        hint = "Take their places and have one made with `comfyops secrets import --fresh`."
         raise SecretsError("None of these files holds a secret.", hint=hint)
     if known_hash is None:
         assert password is not None

@@ -15,7 +15,7 @@ MOST_PASSWORD_BYTES = 72  # bcrypt takes no more
 
 # 22 characters of salt carry 128 bits, so that the last of them has only four values; likewise at the end of the hash.
 _BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]")
-_LOOKS_HASHED = re.compile(r"\$2[abxy]?\$")
+_LOOKS_HASHED = re.compile(r"\$+2[abxy]?\$")  # also doubled, as for Compose
 _PLACEHOLDER = re.compile(
     r"(change|replace|your|example|dummy|placeholder|insert|secret[-_ ]?(key|token)|xxx|todo|<.*>|\$\{.*\})",
     re.IGNORECASE,

@@ -90,6 +90,8 @@ def test_the_lines_are_understood_as_compose_does() -> None:
         ('"a\\$b"', "a$b"),
         ("${A}-$A", "1-1"),
         ("${NONE:-x}${EMPTY-y}${EMPTY:-z}", "xz"),
+        ("${NONE:-${A}}", None),
+        ("${NONE:?no}", None),
         ("'$A'", "$A"),
         ("'it\\'s'", "it's"),
         ('"q\\"\\n\\\\"', 'q"\n\\'),
@@ -130,9 +132,36 @@ def test_an_open_quote_is_refused_by_line_and_without_its_text() -> None:
     assert "canary" not in caught.value.message
 
 
-def test_what_stands_behind_a_quote_is_kept_and_is_no_value() -> None:
-    held = env_file.loads(b"A='x'y\nB=1\n")
-    assert held.effective() == {"B": "1"} and held.dumps() == b"A='x'y\nB=1\n"
+def test_what_stands_behind_a_quote_is_kept_and_makes_the_value_unclear() -> None:
+    held = env_file.loads(b"A='x'y\nB=1\nC=$A\n")
+    assert held.effective() == {"A": None, "B": "1", "C": None} and held.dumps() == b"A='x'y\nB=1\nC=$A\n"
+    assert held.literal() == {"B": "1", "C": "$A"}
+
+
+def test_an_unclear_line_of_a_key_is_replaced_too() -> None:
+    held = env_file.loads(b"KEY=a\r\nKEY='x' y\r\nB=1\r\n")
+    assert held.with_value("KEY", "new").dumps() == b"KEY=new\r\nKEY=new\r\nB=1\r\n"
+    assert held.with_value("KEY", None).dumps() == b"B=1\r\n"
+
+
+@pytest.mark.parametrize("key", ["OTHER", "\u00e9t\u00e9", "9LIVES", "LIST[0]", "a.b-c"])
+def test_a_line_within_somebody_elses_quotes_is_no_line(key: str) -> None:
+    before = f'{key}: "first\nKEY=old\n{{" rest\n'.encode()
+    held = env_file.loads(before)
+    assert held.effective() == {key: None}
+    assert held.with_value("KEY", "it's").dumps() == before + b'KEY="it\'s"\n'
+
+
+@pytest.mark.parametrize("held", [b"A=1\rKEY=old\rB=2\r", b"KEY=old\r", b"# one\rtwo\n", b"A='x' y\rKEY=old\n"])
+def test_a_carriage_return_alone_is_refused_since_readers_differ(held: bytes) -> None:
+    with pytest.raises(SecretsError, match="line 1 of") as caught:
+        env_file.loads(held)
+    assert "old" not in caught.value.message
+    assert env_file.loads(b"A='1\r2'\r\n").effective() == {"A": "1\r2"}
+
+
+def test_spaces_of_any_kind_before_a_value_are_no_part_of_it() -> None:
+    assert env_file.loads("KEY=\u00a0\tx\n".encode()).effective() == {"KEY": "x"}
 
 
 def test_bytes_that_are_no_utf8_stay() -> None:

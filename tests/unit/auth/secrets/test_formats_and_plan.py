@@ -96,6 +96,19 @@ def test_a_file_that_cannot_be_understood_is_a_problem_and_not_written(target: T
     assert item.problem and item.content is None and plan.make(document(target), {target.path: Actual(data)}, NOW).drift
 
 
+def test_a_carriage_return_behind_the_hash_is_drift() -> None:
+    """ComfyUI-Login compares a password with all of the first line: with one more character none fits."""
+    form = FORMATS["comfyui-login-password"]
+    assert form.read(f"{HASH}\r\nada\r\n".encode()) == {"hash": f"{HASH}\r", "username": "ada"}
+    assert form.write(f"{HASH}\r\nada\r\nmore\r\n".encode(), {"hash": HASH}) == f"{HASH}\nada\nmore\r\n".encode()
+
+
+def test_an_env_file_of_another_encoding_is_refused() -> None:
+    target = Target(".env", "env", {"COMFYUI_API_TOKEN": "comfyui.hash"})
+    (item,) = plan.make(document(target), {".env": Actual("A=1\n".encode("utf-16"), 0o600)}, NOW).targets
+    assert item.problem and "UTF-8" in item.problem and item.content is None
+
+
 def test_a_token_file_is_never_written_empty() -> None:
     held = document(Target("t", "token", {"token": "worker.previous.value"}))
     (item,) = plan.make(held, {"t": Actual(b"x", 0o600)}, NOW).targets

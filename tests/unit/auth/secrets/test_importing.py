@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comfyops.auth.secrets import conf_variants, importing, model
+from comfyops.auth.secrets import checks, conf_variants, importing, model
 from comfyops.auth.secrets.importing import Import
 from comfyops.auth.secrets.store import Store
 from comfyops.errors import MissingFileError, SecretsError, WeakSecretError
@@ -109,9 +109,51 @@ def test_password_token_and_env_files_become_targets_themselves(tmp_path: Path) 
     assert "HF_TOKEN" not in made.document.targets[2].keys and "repeats its own name" in made.remarks[0]
 
 
+@pytest.mark.parametrize("written", ["{}", '"{}"', "'{}'"])
+def test_a_hash_that_was_doubled_for_compose_is_the_hash(written: str) -> None:
+    line = f"COMFYUI_API_TOKEN={written.format(HASH.replace('$', '$$'))}\n"
+    found = conf_variants.env(line.encode())
+    in_quotes = written.startswith("'")  # which keep both: it is taken for a bad hash, not for a password
+    assert (found.hash, found.password) == (HASH.replace("$", "$$") if in_quotes else HASH, None)
+
+
+def test_lines_may_have_comments_behind_them() -> None:
+    text = f'# of the old tools\r\nraw_token: "{PASSWORD}"  # mine\r\n\r\nbcrypt_hash: {HASH} # its hash\r\n'
+    found = conf_variants.conf(text.encode())
+    assert (found.hash, found.password) == (HASH, PASSWORD)
+
+
+def test_a_hash_in_the_line_of_the_name_is_no_name() -> None:
+    """Whoever shows names would show the hash, which is the key to everything."""
+    assert conf_variants.password_file(f"\n{HASH}".encode()).username is None
+    assert conf_variants.password_file(f"# mine\n{HASH}\n".encode()).username is None
+
+
+def test_a_password_file_that_lets_everybody_in_is_said_and_closed(tmp_path: Path) -> None:
+    held = store(tmp_path)
+    (tmp_path / "login").mkdir()
+    (tmp_path / "login/PASSWORD").write_text("\nada")
+    words = [(item.code, item.subject) for item in checks.audit(held, None, NOW)[1:]]
+    assert words == [("damaged", "login/PASSWORD")]
+    with pytest.raises(SecretsError) as caught:
+        take(tmp_path, tmp_path / "login/PASSWORD")
+    assert caught.value.hint and "--fresh" in caught.value.hint
+    made = take(tmp_path, tmp_path / "login/PASSWORD", fresh=True).document
+    assert [target.path for target in made.targets] == ["login/PASSWORD"] and made.secrets["comfyui"].fields["hash"]
+
+
+def test_an_audit_says_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to(".env")
+    (tmp_path / "login").mkdir()
+    (tmp_path / "login/PASSWORD").write_bytes(b"\xff\xfe$\x002\x00")
+    found = checks.audit(store(tmp_path), None, NOW)[1:]
+    assert [(item.code, item.subject) for item in found] == [("unreadable", ".env"), ("damaged", "login/PASSWORD")]
+
+
 def test_a_line_of_many_spaces_is_read_in_no_time() -> None:
     found = conf_variants.conf(f"bcrypt_hash: {HASH}{' ' * 200_000},\nnote: a{' ' * 200_000}b\n".encode())
     assert found.hash == HASH
+    assert conf_variants.conf(f"bcrypt_hash: {HASH}\nnote: '{' x' * 200_000}\n".encode()).hash == HASH
 
 
 def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
