@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,13 +24,15 @@ from yarl import URL
 from comfyops.errors import UnreachableError, UsageError
 
 State = Literal["ok", "open", "broken"]
+Sent = Literal["login", "probed", "elsewhere"]  # where an answer sends on to; `probed`: another path that is tried too
 
 _REFUSED = frozenset({400, 401, 403, 404, 405, 421, 429})
+_PASSED = frozenset({400, 404, 405})  # of a server that has looked for what was asked for
+_LOGIN = re.compile(r"log-?in|sign-?in|auth|sso|saml|openid", re.IGNORECASE)  # in an address that a login sends to
 _FIRST = 4096  # bytes of an answer that are looked at
 _LOG = 4 * 1024 * 1024  # of a page or a log
 _WRONG = "cops_0000000000000000_" + "A" * 43
 _SILENT = 3  # probes that nobody answers in time, after which no further one is tried
-_GOODBYE = aiohttp.ClientWSTimeout(ws_close=1.0)  # some never answer the end of a websocket
 _LATE = "no answer in time"
 
 
@@ -37,7 +40,8 @@ _LATE = "no answer in time"
 class Probe:
     """One request. `right` says that it brings the right credential and has to get through.
 
-    With a `marker` the answer's text alone counts: a way in is there where it holds the marker.
+    With a `marker` the answer's text alone counts: a way in is there where it holds the marker. With `made_up` it asks
+    for what is not there: the answer that it is not there comes from behind the login.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Probe:
     websocket: bool = False
     right: bool = False
     exactly_401: bool = False
+    made_up: bool = False
     marker: str = field(default="", repr=False)
 
 
@@ -75,7 +80,7 @@ def _plain(token: str | None) -> tuple[Probe, ...]:
         Probe("no credential, node types", "/object_info/KSampler", why="anybody sees the nodes", exactly_401=True),
         Probe("no credential, log", "/internal/logs", why="anybody reads the log, which may hold the credential"),
         Probe("no credential, history", "/history?max_items=1", why="anybody sees what others have made"),
-        Probe("no credential, picture", "/view?filename=comfyops-probe.png", why="anybody sees pictures"),
+        _made_up("no credential, picture", "/view?filename=comfyops-probe.png", "anybody sees pictures"),
         Probe("first visitor", "/login", why="the first visitor chooses the password", marker="enter a new username"),
         Probe("guest at the login", "/login", why="guests see everything, logs too", marker='value="Guest Mode"'),
     )
@@ -109,12 +114,13 @@ def _paths() -> tuple[Probe, ...]:
         *("/QUEUE", "/queue%00", "/queue;.css", "/queue%3f.js", "/%2e/queue", "/auth/login/../../queue", "/\\queue"),
         "/health/../queue",
     )
-    files = ("/userdata/comfyops-probe.js", "/api/userdata/comfyops-probe.css", "/settings/comfyops.probe.js")
+    files = (
+        *("/userdata/comfyops-probe.js", "/api/userdata/comfyops-probe.css", "/settings/comfyops.probe.js"),
+        *("/history/comfyops-probe.js", "/api/history/comfyops-probe.css.map"),
+    )
     return (
         *(Probe(f"path {path}", path, why="another way to write a path leads around the login") for path in aliases),
-        *(Probe(f"suffix {path}", path, why=suffix, exactly_401=True) for path in files),
-        Probe("suffix /history/x.js", "/history/comfyops-probe.js", why=suffix, exactly_401=True),
-        Probe("suffix /queue.css.map", "/api/history/comfyops.css.map", why=suffix, exactly_401=True),
+        *(_made_up(f"suffix {path}", path, suffix) for path in files),
         _move("/userdata"),
         _move("/api/userdata"),
     )
@@ -124,7 +130,12 @@ def _move(folder: str) -> Probe:
     """Whether a file could be moved to a name whose ending is exempt, and be read there; this one is not there."""
     name = f"comfyops-probe-{secrets.token_hex(8)}"
     why = "whoever moves a file to a name that ends so can read it"
-    return Probe(f"move in {folder}", f"{folder}/{name}.json/move/{name}.js", why=why, method="POST", exactly_401=True)
+    return _made_up(f"move in {folder}", f"{folder}/{name}.json/move/{name}.js", why, "POST")
+
+
+def _made_up(name: str, path: str, why: str, method: str = "GET") -> Probe:
+    """A request without a credential for what is not there."""
+    return Probe(name, path, why=why, method=method, exactly_401=True, made_up=True)
 
 
 def _queries(token: str | None) -> tuple[Probe, ...]:
@@ -166,9 +177,11 @@ async def diagnose(
 ) -> tuple[Outcome, ...]:
     """Try every probe on a server; `stale` is a token that was right once. `timeout` is in seconds, for one answer.
 
-    Raises UnreachableError where nothing answers, or nothing that speaks HTTP, and UsageError for no address.
+    Only this server is asked: where it sends elsewhere nobody follows. Raises UnreachableError where nothing answers,
+    or nothing that speaks HTTP, or all is sent to another server, and UsageError for no address and no token.
     """
     address = _address(url)
+    _check_tokens(token, stale)
     async with _session(timeout) as session:
         outcomes: list[Outcome] = []
         for probe in probes(token, stale):
@@ -180,6 +193,12 @@ async def diagnose(
                 hint = "Start the server, or correct the address."
                 raise UnreachableError(f"{address} does not answer as an HTTP server: {outcomes[0].words}.", hint=hint)
     return tuple(outcomes)
+
+
+def _check_tokens(*tokens: str | None) -> None:
+    """Raises UsageError for what no header can hold."""
+    if any(token and any(ord(char) < 32 or ord(char) == 127 for char in token) for token in tokens):
+        raise UsageError("The token holds a control character, such as a line end.", hint="Give it in one line.")
 
 
 def _gone(outcomes: list[Outcome]) -> bool:
@@ -204,21 +223,57 @@ def _address(url: str) -> str:
 async def _session(timeout: float) -> AsyncIterator[aiohttp.ClientSession]:
     wait = aiohttp.ClientTimeout(total=timeout)
     jar = aiohttp.DummyCookieJar()  # each probe stands for itself
-    async with aiohttp.ClientSession(timeout=wait, cookie_jar=jar) as session:
+    fresh = aiohttp.TCPConnector(force_close=True)  # a connection each: some close it without saying so
+    async with aiohttp.ClientSession(timeout=wait, cookie_jar=jar, connector=fresh) as session:
         yield session
 
 
 async def _try(session: aiohttp.ClientSession, address: str, probe: Probe) -> Outcome:
+    headers = {**probe.headers, **_upgrade()} if probe.websocket else dict(probe.headers)
     try:
         url = URL(address + probe.path, encoded=True)
-        headers = dict(probe.headers)
-        if probe.websocket:
-            return await _try_socket(session, url, headers, probe)
         async with session.request(probe.method, url, headers=headers, allow_redirects=False) as response:
-            body = (await _beginning(response, _LOG if probe.marker else _FIRST)).decode("utf-8", "replace")
-            return _judged(probe, response.status, body, response.headers)
+            target = _target(url, response)
+            if target is not None and probe.path == "/queue" and target.origin() != url.origin():
+                _refuse_another(address, url, target)
+            most = 0 if probe.websocket else _LOG if probe.marker else _FIRST
+            body = (await _beginning(response, most)).decode("utf-8", "replace") if most else ""
+            return _judged(probe, response.status, body, None if target is None else _sends_to(url, target))
     except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         return Outcome(probe.name, "broken", None, _reason(error))
+
+
+def _upgrade() -> dict[str, str]:
+    """The headers that ask for a websocket."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    return {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
+
+
+def _target(url: URL, response: aiohttp.ClientResponse) -> URL | None:
+    """Where an answer sends on to; None where it does not, or nobody can say where."""
+    location = response.headers.get("Location")
+    if location is None or not 300 <= response.status < 400:
+        return None
+    try:
+        found = url.join(URL(location))
+        return found if found.host else None
+    except ValueError:
+        return None
+
+
+def _refuse_another(address: str, url: URL, target: URL) -> None:
+    """Raises UnreachableError where a server sends the very same path to another one, such as from http to https."""
+    if target.path == url.path:
+        hint = f"Diagnose that address instead: {target.origin()}"
+        raise UnreachableError(f"{address} sends every request on to another server.", hint=hint)
+
+
+def _sends_to(url: URL, target: URL) -> Sent:
+    if _LOGIN.search(f"{target.host}{target.path}"):
+        return "login"
+    plain = url.path.removesuffix("/")
+    same = target.origin() == url.origin() and target.path.endswith("/queue") and target.path != plain
+    return "probed" if same else "elsewhere"
 
 
 def _reason(error: Exception) -> str:
@@ -243,33 +298,32 @@ async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
     return bytes(found[:most])
 
 
-async def _try_socket(session: aiohttp.ClientSession, url: URL, headers: dict[str, str], probe: Probe) -> Outcome:
-    try:
-        async with session.ws_connect(url, headers=headers, timeout=_GOODBYE):
-            return _judged(probe, 101, "", {})
-    except aiohttp.WSServerHandshakeError as error:
-        return _judged(probe, error.status, "", {})
+def _judged(probe: Probe, status: int, body: str, sent: Sent | None) -> Outcome:
+    state, words = _verdict(probe, status, body, sent)
+    return Outcome(probe.name, state, status, words)
 
 
-def _judged(probe: Probe, status: int, body: str, headers: Mapping[str, str]) -> Outcome:
+def _verdict(probe: Probe, status: int, body: str, sent: Sent | None) -> tuple[State, str]:
     if probe.right:
-        good = status in (200, 101)
-        return Outcome(
-            probe.name, "ok" if good else "broken", status, "" if good else "the right credential is refused"
-        )
+        good = status == (101 if probe.websocket else 200)
+        return ("ok", "") if good else ("broken", "the right credential is refused")
     if status >= 500:
-        return Outcome(probe.name, "broken", status, "the server fails on it, instead of refusing it")
-    if "Traceback" in body or 'File "/' in body:
-        return Outcome(probe.name, "broken", status, "the answer shows the inside of the server")
+        return "broken", "the server fails on it, instead of refusing it"
     if probe.marker:
-        shown = probe.marker in body
-        return Outcome(probe.name, "open" if shown else "ok", status, probe.why if shown else "")
-    if status < 300:
-        return Outcome(probe.name, "open", status, probe.why or "it is let in")
-    redirected = status in (302, 303, 307) and "login" in headers.get("Location", "")
+        return ("open", probe.why) if probe.marker in body else ("ok", "")
+    if "Traceback" in body or 'File "/' in body:
+        return "broken", "the answer shows the inside of the server"
+    if status < 300 and (status == 101 or not probe.websocket):
+        return "open", probe.why or "it is let in"
+    return _refusal(probe, status, sent)
+
+
+def _refusal(probe: Probe, status: int, sent: Sent | None) -> tuple[State, str]:
+    """The verdict on an answer that hands nothing over."""
+    if sent == "login" or (sent == "probed" and not probe.exactly_401):
+        return "ok", ""
+    if probe.made_up and status in _PASSED:
+        return "open", f"it should be refused with 401: {probe.why}"
     if probe.exactly_401 and status != 401:
-        words = "" if redirected else f"it should be refused with 401{f': {probe.why}' if probe.why else ''}"
-        return Outcome(probe.name, "ok" if redirected else "open", status, words)
-    if redirected or status in _REFUSED:
-        return Outcome(probe.name, "ok", status, "")
-    return Outcome(probe.name, "broken", status, "this is no clear refusal")
+        return "broken", f"nothing is handed over, but by {status} instead of 401"
+    return ("ok", "") if status in _REFUSED else ("broken", "this is no clear refusal")

@@ -30,12 +30,15 @@ def diagnose(
     outcomes = wait_for(run(url, secret, stale=stale_token, timeout=timeout))
     bad = [item for item in outcomes if item.state != "ok"]
     table = Table("probe", "answer", "verdict", "", box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"  # a path is given whole
     for item in outcomes:
         color = _COLORS[item.state]
         table.add_row(item.name, str(item.status or "-"), f"[{color}]{item.state}[/]", item.words)
     opened = sum(item.state == "open" for item in outcomes)
     words = "the door is shut" if not bad else f"{count(opened, 'way')} in, {count(len(bad) - opened, 'broken answer')}"
     notes = [f"{count(len(outcomes), 'probe')}: {words}"]
+    if outcomes[0].state == "open":
+        notes.append("[bold red]it has no login[/]: anybody who reaches it may do anything there")
     if secret is None:
         notes.append("no token was given: what the right one does was not tried")
     data = {"url": url, "shut": not bad, "open": opened, "probes": list(outcomes)}
