@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import stat
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,33 @@ def test_a_password_from_stdin_is_utf8(run: Run) -> None:
     run(*words, stdin="caf\xe9 and some more".encode("latin-1")).failed_with("usage", "UTF-8", exit_code=2)
     assert run(*words, stdin=b"\xef\xbb\xbf" + PASSWORD).code == 0
     run("auth", "role", "set", "viewer").failed_with("usage", "--remove", exit_code=2)
+
+
+@pytest.mark.parametrize("length", ["", "0d", "-1d", "999999999w"])
+def test_an_odd_length_of_time_never_makes_a_token_for_ever(run: Run, length: str) -> None:
+    """An empty variable of a script must not stand for no end."""
+    run("auth", "token", "create", "ci", "--role", "viewer", "--expires", length).failed_with(
+        "usage", "30d", exit_code=2
+    )
+    run("auth", "token", "rotate", "ci", "--overlap", length).failed_with("usage", "30d", exit_code=2)
+
+
+def test_a_closed_stdin_is_an_empty_one(tmp_path: Path) -> None:
+    for words in (
+        "auth user create ann --role viewer --password-stdin",
+        "auth user create ann --role viewer",
+        "secrets rotate ann --create --value-stdin",
+    ):
+        line = [processes.COMMAND, *words.split(), "--json"]
+        told = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *line],
+            cwd=tmp_path,
+            env=processes.environment(COMFYOPS_HOME=str(tmp_path / "home")),
+            capture_output=True,
+            check=False,
+        )
+        assert told.returncode == 2, told
+        assert json.loads(told.stdout)["error"]["code"] == "usage"
 
 
 def test_users_and_roles_are_made_and_changed(run: Run) -> None:

@@ -67,7 +67,7 @@ def password_from(stdin: bool) -> str:
     """A password: a line of stdin, else typed twice without being shown. Raises UsageError."""
     if stdin:
         return _line_of_stdin()
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("The password has to come from somewhere.", hint="Pipe it in with --password-stdin.")
     given = getpass.getpass("Password: ")
     if given != getpass.getpass("Again: "):
@@ -78,7 +78,8 @@ def password_from(stdin: bool) -> str:
 def _line_of_stdin() -> str:
     """The first line, as bytes: what the terminal's language is does not matter, a browser sends UTF-8 too."""
     try:
-        given = sys.stdin.buffer.readline(_MOST).decode("utf-8-sig").rstrip("\r\n")
+        line = b"" if sys.stdin is None else sys.stdin.buffer.readline(_MOST)  # None: it was closed
+        given = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise UsageError("The password on stdin is not text in UTF-8.") from None
     if not given:

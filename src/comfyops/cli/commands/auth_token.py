@@ -36,7 +36,7 @@ def create(
     """Make a token and print it, once: only its hash is kept."""
     from comfyops.auth import durations
 
-    lifetime = durations.seconds(expires) if expires else None
+    lifetime = None if expires is None else durations.seconds(expires)
     with access(home) as (_, administration):
         made = administration.create_token(name, role, lifetime=lifetime, user=user)
     return _printed("auth token create", made)
@@ -77,7 +77,7 @@ def rotate(
     """Give a token another secret and print it, once; name, role, end and what it owns stay."""
     from comfyops.auth import durations
 
-    seconds = durations.seconds(overlap) if overlap else 0.0
+    seconds = 0.0 if overlap is None else durations.seconds(overlap)
     with access(home) as (_, administration):
         made = administration.rotate_token(name, seconds)
     return _printed("auth token rotate", made)

@@ -128,7 +128,7 @@ def _changed(command: str, store: Store, done: Changed) -> Result:
 
 
 def _from_stdin() -> str:
-    text = sys.stdin.buffer.read(4097)
+    text = b"" if sys.stdin is None else sys.stdin.buffer.read(4097)  # None: it was closed
     try:
         value = text.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
