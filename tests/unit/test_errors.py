@@ -52,6 +52,20 @@ def test_nothing_gives_an_error_another_code() -> None:
         assert all(isinstance(item.value, ast.Name) and item.value.id == "self" for item in codes), path
 
 
+def test_no_error_is_made_once_and_raised_again() -> None:
+    """Each time it is raised it would keep the frames that it went through, with all that they hold, for ever."""
+    for path in SOURCE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        made = [item for item in tree.body if isinstance(item, ast.Assign) and _makes_error(item.value)]
+        kept = {target.id for item in made for target in item.targets if isinstance(target, ast.Name)}
+        raised = [item.exc for item in ast.walk(tree) if isinstance(item, ast.Raise)]
+        assert not kept & {item.id for item in raised if isinstance(item, ast.Name)}, path
+
+
+def _makes_error(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id.endswith("Error")
+
+
 def test_the_drawing_shows_the_tree() -> None:
     lines = [line for line in (errors.__doc__ or "").splitlines() if re.search(r"(├─|└─|^ {4}ComfyOpsError)", line)]
     drawn = [re.search(r"\w+Error", line)[0] for line in lines]  # type: ignore[index]

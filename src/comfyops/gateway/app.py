@@ -28,7 +28,7 @@ from comfyops.gateway.logs import pass_log, shows_log
 from comfyops.gateway.mounts import ASGIApp, Mounts, Visit
 from comfyops.gateway.own import Own
 from comfyops.gateway.owners import Owners
-from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.refusal import RefusedError, not_found
 from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.sockets import Sockets
@@ -114,6 +114,10 @@ class Gateway:
         """Serve one request, as ASGI asks for it."""
         if scope["type"] == "http":
             await self._http(Exchange(scope, receive, send, self.settings.limits), receive, send)
+        elif forward_auth.comes_as_handshake(scope):
+            await receive()  # websocket.connect
+            answer = forward_auth.answering(send)
+            await self._http(Exchange(scope, receive, answer, self.settings.limits), receive, answer)
         elif scope["type"] == "websocket":
             await self._websocket(Exchange(scope, receive, send, self.settings.limits), receive, send)
 
@@ -144,7 +148,7 @@ class Gateway:
             raise ConnectionAbortedError
         self._note_refusal(exchange, refused)
         if refused.status == 401 and exchange.method == "GET" and b"text/html" in exchange.first(b"accept"):
-            goal = exchange.target.decode("latin-1")
+            goal = forward_auth.goal(exchange)
             page = pages.sign_in(goal, provider=self.settings.provider)
             await exchange.answer(401, page, [*pages.HEADERS, (b"www-authenticate", b"Bearer")])
             return
@@ -177,7 +181,7 @@ class Gateway:
             return
         principal = exchange.principal
         if principal is None or exchange.path.startswith(("/auth", "/audit", "/ops", "/metrics", "/health")):
-            raise RefusedError(404, "not_found", "There is no such thing here.")
+            raise not_found()
         await self._pass(exchange, principal)
 
     async def _visit(self, exchange: Exchange, visit: Visit, path: str, app: ASGIApp) -> None:
@@ -245,7 +249,7 @@ class Gateway:
             self._limit(exchange)
             principal = exchange.principal
             if principal is None or exchange.path != "/ws":
-                raise RefusedError(404, "not_found", "There is no such thing here.")
+                raise not_found()
             await self._relay(exchange, principal, receive, watched)  # type: ignore[arg-type]
         except RefusedError as refused:
             self._note_refusal(exchange, refused)
@@ -291,7 +295,7 @@ def _handler(exchange: Exchange) -> Handler | None:
     names = exchange.path[1:].split("/")
     found = _OWN.get((("GET" if exchange.method == "HEAD" else exchange.method), names[0], len(names)))
     if found is None and (names[0] in _GUARDED or names[:2] == _FILES):
-        raise RefusedError(404, "not_found", "There is no such thing here.")
+        raise not_found()
     if names[0] in _ASSETS and exchange.raw_path.startswith(b"/api/"):  # without /api they are files of the page
         words = "A server's assets are those of all: they are for who sees everybody's jobs. There is /api/v2/assets."
         raise RefusedError(403, "assets_of_all", words)

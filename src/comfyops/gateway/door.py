@@ -21,7 +21,6 @@ DOOR = "comfyops.door"
 """Key of an ASGI scope under which another door stands than the gateway's own."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-_WRONG = RefusedError(401, "wrong_credential", "The credential is not right.")
 
 
 class Record(Protocol):
@@ -88,7 +87,7 @@ class Door:
         exchange.principal = await self._who(shown, exchange.address)
         public = policy.is_public(exchange.method, exchange.path)
         if exchange.principal is None and shown.kind != "none" and not public:
-            raise _WRONG
+            raise RefusedError(401, "wrong_credential", "The credential is not right.")
         if exchange.method == "OPTIONS" and origin:
             return shown
         decision = policy.decide(exchange.principal, exchange.method, exchange.path)

@@ -15,7 +15,7 @@ from comfyops.gateway import naming
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.owners import File, Owners, files_in
 from comfyops.gateway.prompts import is_job_id, read_json
-from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.refusal import RefusedError, not_found
 from comfyops.gateway.server import Server
 
 _LIST = 200
@@ -23,8 +23,6 @@ _LIST = 200
 
 _ENTRY = 64 * 1024 * 1024  # bytes of one history entry, which repeats its workflow
 _JOBS = 512 * 1024 * 1024  # of the list of all jobs
-
-_NOT_FOUND = RefusedError(404, "not_found", "There is no such thing here.")
 
 
 class Own:
@@ -88,7 +86,7 @@ class Own:
             raise RefusedError(400, "ambiguous", "The query names a thing twice.")
         kind, subfolder, name = (query.get(key, [""])[0] for key in ("type", "subfolder", "filename"))
         if not await self.may_read(naming.place(kind or "output", subfolder, name)):
-            raise _NOT_FOUND
+            raise not_found()
         await exchange.pass_on(self._server.upstream)
 
     async def may_read(self, file: File | None) -> bool:
@@ -199,7 +197,7 @@ class Own:
 
     def _must_be_mine(self, job: object) -> None:
         if not is_job_id(job) or not self.mine(str(job)):
-            raise _NOT_FOUND
+            raise not_found()
 
 
 def _listed(body: bytes) -> list[dict[str, Any]]:

@@ -57,3 +57,13 @@ class RefusedError(Exception):
         if self.retry_after is not None:
             found.append((b"retry-after", str(self.retry_after).encode()))
         return found
+
+
+def not_found() -> RefusedError:
+    """What is said of all that is not there, or not for the one who asks."""
+    return RefusedError(404, "not_found", "There is no such thing here.")
+
+
+def duplicate() -> RefusedError:
+    """What is said of a second job with the id of another."""
+    return RefusedError(409, "duplicate_prompt_id", "A job of this prompt_id was sent before.")

@@ -13,14 +13,13 @@ from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.own import Own
 from comfyops.gateway.owners import Owners
 from comfyops.gateway.prompts import Request
-from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.refusal import RefusedError, duplicate
 from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.sockets import client_name
 from comfyops.workflows.checks.server import Verdict
 from comfyops.workflows.graph import Node
 
-_DUPLICATE = RefusedError(409, "duplicate_prompt_id", "A job of this prompt_id was sent before.")
 _STALE = frozenset({"value_not_in_list", "missing_node_type", "invalid_prompt", "custom_validation_failed"})
 
 
@@ -47,10 +46,10 @@ class Submitting:
         prompts.permit(verdict.graph, self._settings.classes.get(principal.role))  # classes may have been replaced
         active = self._count(principal.id, server)
         if request.job in active:
-            raise _DUPLICATE
+            raise duplicate()
         active[request.job] = math.inf
         if not await self._claimed(request.job, principal.id, server, active):
-            raise _DUPLICATE
+            raise duplicate()
         turn = server.turns.take(principal.id)
         body = prompts.written(request, client_name(principal.id, request.client), ahead=everything, turn=turn)
         await self._send(exchange, server, request.job, body, active)

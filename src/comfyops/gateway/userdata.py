@@ -12,14 +12,12 @@ from comfyops.auth.principal import Principal
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.kept import Entry, FullError, Kept
 from comfyops.gateway.prompts import read_json
-from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.refusal import RefusedError, not_found
 
 _ROUTES = ("/userdata", "/v2/userdata", "/settings", "/users")
 _LONGEST = 512  # characters of a path
 _FOLDERS = ("workflows/", "subgraphs/")  # which the page asks for before it has kept anything
 _FILES = {"user.css": b"", "comfy.templates.json": b"[]"}  # and what it reads then
-_NO_FILE = RefusedError(404, "not_found", "There is no such file here.")
-_THERE = RefusedError(409, "file_exists", "A file of that name is there already.")
 
 
 def serves(path: str) -> bool:
@@ -67,7 +65,7 @@ class Userdata:
             case "POST", ["userdata", path, "move", target]:
                 await self._move(exchange, owner, path, target)
             case _:
-                raise RefusedError(404, "not_found", "There is no such thing here.")
+                raise not_found()
 
     async def _settings(self, owner: str) -> dict[str, Any]:
         found = await asyncio.to_thread(self._kept.settings, owner)
@@ -119,7 +117,7 @@ class Userdata:
         found = await asyncio.to_thread(self._kept.read, owner, _checked(path))
         data = _FILES.get(path) if found is None else found
         if data is None:
-            raise _NO_FILE
+            raise _no_file()
         kind, place = _kind(path)
         disposition = (b"content-disposition", place)
         await exchange.answer(200, data, [(b"content-type", kind), disposition, (b"cache-control", b"no-store")])
@@ -133,7 +131,7 @@ class Userdata:
 
     async def _delete(self, exchange: Exchange, owner: str, path: str) -> None:
         if not await asyncio.to_thread(self._kept.delete, owner, _checked(path)):
-            raise _NO_FILE
+            raise _no_file()
         await exchange.answer(204)
 
     async def _move(self, exchange: Exchange, owner: str, path: str, target: str) -> None:
@@ -142,7 +140,7 @@ class Userdata:
         try:
             entry = await asyncio.to_thread(self._kept.move, owner, *paths, overwrite=overwrite)
         except KeyError:
-            raise _NO_FILE from None
+            raise _no_file() from None
         await _saved(exchange, entry)
 
     async def _files(self, owner: str) -> tuple[Entry, ...]:
@@ -151,7 +149,7 @@ class Userdata:
 
 async def _saved(exchange: Exchange, entry: Entry | None) -> None:
     if entry is None:
-        raise _THERE
+        raise RefusedError(409, "file_exists", "A file of that name is there already.")
     full = _query(exchange, "full_info").lower() == "true"
     await exchange.json(200, _info(entry.path, entry) if full else entry.path)
 
@@ -179,6 +177,10 @@ def _start(folder: str) -> str:
     if ".." in parts:
         raise RefusedError(403, "bad_path", "The folder is not one that is understood.")
     return "".join(f"{part}/" for part in parts)
+
+
+def _no_file() -> RefusedError:
+    return RefusedError(404, "not_found", "There is no such file here.")
 
 
 def _checked(path: str) -> str:

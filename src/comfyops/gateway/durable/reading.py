@@ -12,7 +12,7 @@ from comfyops.gateway.durable import entries
 from comfyops.gateway.durable.listing import QueueList
 from comfyops.gateway.exchange import JSON, Exchange
 from comfyops.gateway.prompts import is_job_id, read_json
-from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.refusal import RefusedError, not_found
 from comfyops.jobs import told
 from comfyops.jobs.job import ACTIVE, OVER, Filter, Job, JobState
 from comfyops.jobs.queue import Queue
@@ -30,7 +30,6 @@ _STATES: dict[str, tuple[JobState, ...]] = {
     "failed": (JobState.FAILED, JobState.EXPIRED),
     "cancelled": (JobState.CANCELLED,),
 }
-_NOT_FOUND = RefusedError(404, "not_found", "There is no such thing here.")
 
 
 class DurableReading:
@@ -97,7 +96,7 @@ class DurableReading:
         """GET /api/jobs/ID"""
         job = await self._find(exchange.path.rpartition("/")[2], owner)
         if job is None:
-            raise _NOT_FOUND
+            raise not_found()
         shown = await self._shown([job], functools.partial(entries.listed, detailed=True))
         await exchange.json(200, shown[job.id])
 

@@ -13,7 +13,7 @@ from comfyops.gateway.admission import Admission
 from comfyops.gateway.durable.sockets import DurableSockets
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.prompts import Request
-from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.refusal import RefusedError, duplicate
 from comfyops.jobs import output_names
 from comfyops.jobs.job import Accepted, Submission
 from comfyops.jobs.queue import Queue
@@ -99,7 +99,7 @@ def refusal(error: ComfyOpsError) -> RefusedError:
     if isinstance(error, StorageError) or error.code == "database":
         return RefusedError(503, error.code, "The queue cannot use its records now.")
     if error.code == "usage" and "job" in error.facts:
-        return RefusedError(409, "duplicate_prompt_id", "A job of this prompt_id was sent before.")
+        return duplicate()
     return RefusedError(404 if error.code == "unknown_job" else 400, error.code, error.message)
 
 

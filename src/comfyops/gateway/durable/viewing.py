@@ -13,7 +13,7 @@ from PIL import Image
 
 from comfyops.errors import MissingFileError, UnknownJobError
 from comfyops.gateway.exchange import Exchange
-from comfyops.gateway.refusal import RefusedError
+from comfyops.gateway.refusal import RefusedError, not_found
 from comfyops.jobs import output_names
 from comfyops.jobs.job import Filter, JobState
 from comfyops.jobs.queue import Queue
@@ -22,7 +22,6 @@ from comfyops.jobs.thumbnails import MOST_PIXELS
 from comfyops.jobs.uploads import Place
 
 _JOBS = 200  # newest jobs whose outputs are listed
-_NOT_FOUND = RefusedError(404, "not_found", "There is no such thing here.")
 _SAFE = ("image/", "video/", "audio/")
 _UNSAFE = ("image/svg+xml",)
 _PLAIN = ("application/json", "text/plain")
@@ -57,7 +56,7 @@ class Viewing:
         if found is None:
             if place.folder_type == "input" and _may_be_the_servers(place.subfolder):
                 return False
-            raise _NOT_FOUND
+            raise not_found()
         wanted = query.get("preview", [""])[0], query.get("channel", ["rgba"])[0]
         if wanted != ("", "rgba") and found.mime.startswith("image/"):
             await _picture(exchange, found, *wanted)
