@@ -143,7 +143,18 @@ def test_what_was_done_is_recorded_verified_and_exported(run: Run, tmp_path: Pat
     run("auth", "token", "revoke", "ci")
     assert run("audit", "verify", "--head", head).code == 0
     run("audit", "verify", "--head", "f" * 64).failed_with("audit_broken", "head")
+    for odd in ("", "head", head[1:], head.upper() + "X"):  # an empty variable of a script is no head that was found
+        run("audit", "verify", "--head", odd).failed_with("usage", "64", exit_code=2)
     assert run("audit", "prune", "--json").data == {"dropped": 0}
+
+
+def test_a_record_that_is_gone_is_said_to_be_empty(run: Run, tmp_path: Path) -> None:
+    run("auth", "token", "create", "ci", "--role", "viewer")
+    head = run("audit", "verify", "--json").data["hash"]
+    (tmp_path / "home/audit.db").unlink()
+    empty = run("audit", "verify")
+    assert empty.code == 0 and "there is no record" in empty.err
+    run("audit", "verify", "--head", head).failed_with("audit_broken", "head")
 
 
 def test_a_changed_record_is_found(run: Run, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ _TyperUsageError: type[Exception] = next(kind for kind in typer.BadParameter.__m
 _log = logging.getLogger(TALK)
 _log.addHandler(logging.NullHandler())  # what fails before log lines are set up is printed once, not by Python too
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Control characters, and those that turn the direction of the text that follows.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _text(line: RenderableType) -> str:
 
 def _harmless(text: str) -> str:
     """The text without characters that steer a terminal; names in foreign files may hold them."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _known(error: Exception) -> ComfyOpsError:

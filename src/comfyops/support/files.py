@@ -59,6 +59,7 @@ def writing(path: Path, *, private: bool = False, flushed: bool = True) -> Itera
     """
     temporary: Path | None = None
     try:
+        check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
         temporary = Path(name)
@@ -75,6 +76,12 @@ def writing(path: Path, *, private: bool = False, flushed: bool = True) -> Itera
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """See that no device, pipe or socket would be replaced by a file. Raises StorageError, and OSError."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise StorageError(f"{path} is a device or a pipe, not a file.", hint="Name a file to write.", path=str(path))
 
 
 def check_folder(folder: Path) -> None:

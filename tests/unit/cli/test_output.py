@@ -28,6 +28,13 @@ def test_data_goes_to_stdout_and_talk_to_stderr(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr() == ("data\n", "note\n")
 
 
+def test_what_would_steer_a_terminal_or_turn_a_line_round_is_shown_as_digits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output.emit(Result("x", None, ["a\x1b[2Jb\x9bc\u202ed\u2066e\u2028f"]), as_json=False)
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\x9bc\\u202ed\\u2066e\\u2028f\n"
+
+
 def test_the_envelope_holds_everything_a_program_needs(capsys: pytest.CaptureFixture[str]) -> None:
     thing = _Thing(Path("a/b"), Severity.ERROR, math.nan)
     assert output.emit(Result("x", {"things": (thing,)}, ["text"], ["note"]), as_json=True) == 0

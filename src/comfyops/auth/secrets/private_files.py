@@ -18,7 +18,7 @@ from pathlib import Path
 from comfyops.auth.secrets.model import Actual
 from comfyops.errors import StorageError
 from comfyops.support import locks
-from comfyops.support.files import storage_error, sync_folder
+from comfyops.support.files import check_replaceable, storage_error, sync_folder
 
 FOLDER_MODE = 0o700
 _POSIX = os.name == "posix"
@@ -122,6 +122,7 @@ class _Staged:
 
 def _temporary(real: Path) -> tuple[Path, Path, int]:
     """The place, and an empty file of mode 0600 beside it, which is open."""
+    check_replaceable(real)
     real.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
     handle, name = tempfile.mkstemp(prefix=f".{real.name[:80]}.", suffix=".part", dir=real.parent)
     return real, Path(name), handle

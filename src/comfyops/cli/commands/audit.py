@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +14,12 @@ from comfyops.auth import views
 from comfyops.cli.auth_options import Home, records, when
 from comfyops.cli.options import Json
 from comfyops.cli.output import Result, count
+from comfyops.errors import UsageError
 
 if TYPE_CHECKING:
     from comfyops.auth.chain import Record
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The record of who did what.")
 
@@ -38,15 +42,24 @@ def ls(
 
 @app.command()
 def verify(
-    head: Annotated[str, typer.Option("--head", help="A hash noted before, which has to be in the chain still.")] = "",
+    head: Annotated[
+        str | None, typer.Option("--head", help="A hash noted before, which has to be in the chain still.")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> Result:
     """See that no record was changed, removed, added or reordered; the newest hash is worth noting elsewhere."""
+    if head is not None and not _HASH.fullmatch(head):
+        raise UsageError(
+            "The head is not a hash of 64 digits and letters from a to f.", hint="Give it as it was noted."
+        )
     with records(home) as (_, kept):
-        found = kept.verify(head)
+        found = kept.verify(head or "")
     lines = [f"whole: {count(found.records, 'record')}, {found.dropped} dropped before them", f"head {found.hash}"]
-    return Result("audit verify", found, lines)
+    notes = (
+        [] if found.records else ["[yellow]there is no record[/]: only a head noted before shows that there were any"]
+    )
+    return Result("audit verify", found, lines, notes)
 
 
 @app.command()
