@@ -236,4 +236,18 @@ BESIDE: dict[str, Poison] = {
     "half a character as the client": _beside(_SUCCESS, _SUCCESS, client_id="\ud83d"),
 }
 
-POISON: dict[str, Poison] = {**MALFORMED, **LINKS, **BESIDE}
+
+def _camera(camera: object) -> Poison:
+    """A preview of a 3D model that shows this as its camera."""
+    shown = {"class_type": "Preview3D", "inputs": {"model_file": "x", "camera_info": camera}}
+    return _ran({"1": shown}, _LISTS, _LISTS)
+
+
+SHOWN: dict[str, Poison] = {
+    "a camera whose filename is a number": _camera({"filename": 5}),
+    "a camera whose filename is null": _camera({"filename": None}),
+    "a camera whose filename is a list": _camera({"filename": ["x"]}),
+    "a camera whose format is a number": _camera({"format": 5}),
+}
+
+POISON: dict[str, Poison] = {**MALFORMED, **LINKS, **BESIDE, **SHOWN}

@@ -7,7 +7,7 @@ So the file's name decides, and the key only where the name says nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,23 @@ _KIND_OF_KEY = {
     "3d": OutputKind.MODEL_3D,
     "model_file": OutputKind.MODEL_3D,
 }
+ECHOED = frozenset({"result", "histogram", "input_bboxes", "compositor_bboxes"})
+"""Keys under which ComfyUI's nodes show what they were given, such as a camera: that is never a file, though whoever
+wrote the workflow may have made it look like one."""
+
 _ANNOTATED = re.compile(r"(.*?) ?\[(output|input|temp)\]$", re.DOTALL)
 _ODD_CHARS = re.compile(r"[^\w .()+,=@%#!~-]")
 
 
 def outputs_of_node(node: str, ui: object) -> Iterator[Output]:
-    """The outputs in what one node reported, `{key: [items]}`; what is no file and no text is left out."""
+    """The outputs in what one node reported, `{key: [items]}`; what is no file and no text is left out.
+
+    A preview of a 3D model names whatever file its workflow names.
+    """
     if not isinstance(ui, Mapping):
         return
     for key, items in ui.items():
-        for item in items if isinstance(items, list | tuple) else [items]:
+        for item in _told(key, items if isinstance(items, list | tuple) else [items]):
             output = _output(node, str(key), item)
             if output is not None:
                 yield output
@@ -84,6 +91,13 @@ def local_name(output: Output) -> str:
 
 def _cut(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore").strip(" ")
+
+
+def _told(key: Any, items: Sequence[Any]) -> Sequence[Any]:
+    """What may be a file or a text of the node's own: of what a 3D node shows the first, its model."""
+    if key not in ECHOED:
+        return items
+    return [item for item in items[:1] if key == "result" and isinstance(item, str)]
 
 
 def _output(node: str, key: str, item: Any) -> Output | None:

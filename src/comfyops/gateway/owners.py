@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from comfyops.backends.outputs import ECHOED
 from comfyops.errors import StorageError
 
 _CLAIMS = 2000  # jobs between two checkpoints
@@ -80,17 +81,16 @@ def resolved(path: str) -> str | None:
 
 
 def files_in(outputs: object) -> Iterable[File]:
-    """The files that a node's output, or all outputs of a job, name."""
-    waiting = [outputs]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping):
-            file = _file(value)
-            if file is not None:
-                yield file
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+    """The files that the outputs of a job name, by node. What nodes repeat of their inputs is none: who sends a job
+    could name the files of others there."""
+    for shown in outputs.values() if isinstance(outputs, Mapping) else ():
+        for key, items in shown.items() if isinstance(shown, Mapping) else ():
+            if key in ECHOED or not isinstance(items, list):
+                continue
+            for item in items:
+                file = _file(item) if isinstance(item, Mapping) else None
+                if file is not None:
+                    yield file
 
 
 def _file(value: Mapping[Any, Any]) -> File | None:

@@ -169,8 +169,9 @@ class Relay:
         if '"status"' in start and '"sid"' in text:
             return self._renamed(text)
         if '"executed"' in start:
-            with contextlib.suppress(ValueError, RecursionError):
-                self._files.add_files(self.owner, owners.files_in(json.loads(text)))
+            with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
+                data = json.loads(text)["data"]
+                self._files.add_files(self.owner, owners.files_in({"": data["output"]}))
         return text
 
     def _renamed(self, text: str) -> str:

@@ -25,6 +25,7 @@ from comfyops.errors import (
 from comfyops.jobs import endings, hub, poison, steps, taking_inputs
 from comfyops.jobs.clients import Clients
 from comfyops.jobs.collecting import Collection, Made
+from comfyops.jobs.credible import credible
 from comfyops.jobs.job import Job, JobEvent
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.reporting import Reporter
@@ -75,7 +76,7 @@ class Attempt:
 
         Raises Superseded.
         """
-        outputs = endings.outputs(end)
+        outputs = credible(endings.outputs(end), self._job.graph)
         made: list[Made] = []
         if outputs or end["kind"] == "done":
             told, self._told = self._told, []
@@ -139,7 +140,7 @@ class Attempt:
             async for end in client.watch(self._job.prompt_id or ""):
                 reporter.take(end)
                 if isinstance(end, NodeFinished):
-                    self._collection.begin(client, end.outputs)
+                    self._collection.begin(client, credible(end.outputs, self._job.graph))
         finally:
             self._told = await reporter.stop()
         assert isinstance(end, Finished)  # the contract of `watch`

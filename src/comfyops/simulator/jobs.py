@@ -18,6 +18,17 @@ _LONGEST_TEXT = 1024
 _ENDINGS = ("execution_success", "execution_error", "execution_interrupted")
 
 
+def breaks_lists(entry: Mapping[str, Any]) -> bool:
+    """Whether a real server fails on GET /api/jobs while it has this finished job: something that a node shows has a
+    filename or a format that is no text."""
+    shown = [item for _, kind, item in _items(entry["outputs"], True) if kind not in _PREVIEWABLE]
+    return any(
+        isinstance(item, dict)
+        and not (isinstance(item.get("filename", ""), str) and isinstance(item.get("format") or "", str))
+        for item in shown
+    )
+
+
 def queued_job(item: Item, status: str, *, modern: bool) -> dict[str, Any]:
     """The job of a prompt that waits or runs."""
     job = {

@@ -140,3 +140,10 @@ def test_safe_names_keep_what_they_can(filename, safe):
 def test_any_name_can_be_made_safe(filename, node):
     name = local_name(Output(node, OutputKind.OTHER, filename))
     assert local_path(Path("/nowhere"), Output("", OutputKind.OTHER, name)) == Path("/nowhere") / name
+
+
+def test_what_a_node_repeats_of_its_inputs_is_no_file():
+    posing = {"filename": "others.png", "type": "output", "subfolder": ""}
+    for key in ("result", "histogram", "input_bboxes", "compositor_bboxes"):
+        assert list(outputs_of_node("7", {key: [posing, "others.glb"]})) == [], key
+    assert [item.filename for item in outputs_of_node("7", {"result": ["a.glb", "others.glb", posing]})] == ["a.glb"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,21 @@ def test_what_a_text_may_mean() -> None:
 def test_nodes_that_read_whole_folders_are_known(folder: Any, read: str) -> None:
     assert naming.folder_read(Node("1", "LoadImageTextDataSetFromFolder", {"folder": folder})) == read
     assert naming.folder_read(Node("1", "LoadImage", {"folder": folder})) is None
+
+
+@pytest.mark.parametrize("mode", [house, durable_house])
+async def test_a_camera_that_poses_as_a_file_of_others_shows_nothing_of_it(mode: Any, tmp_path: Path) -> None:
+    async with mode(tmp_path) as home:
+        ann, bob = home.token("ann"), home.token("bob")
+        _, job = await prompt(home, ann, SAVING)
+        await finished(home, ann, job)
+        posing = {"filename": "made_00001_.png", "type": "output", "subfolder": "people"}
+        for model in ("x.txt", "people/made_00001_.glb"):
+            shown = {"class_type": "Preview3D", "inputs": {"model_file": model, "camera_info": posing}}
+            status, taken = await prompt(home, bob, {"1": shown})
+            assert status == 200
+            outputs = (await finished(home, bob, taken))["outputs"]
+            assert f"jobs/{taken}" not in json.dumps(outputs)
+            for subfolder in ("people", f"jobs/{taken}/people", f"jobs/{taken}"):
+                path = f"/view?filename=made_00001_.png&subfolder={quote(subfolder, safe='')}"
+                assert (await home.ask("GET", path, bob))[0] == 404, subfolder

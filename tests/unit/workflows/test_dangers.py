@@ -50,3 +50,19 @@ def _danger_codes() -> set[str]:
     calls = [node for node in ast.walk(ast.parse(inspect.getsource(dangers))) if isinstance(node, ast.Call)]
     problems = [call.args for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Problem"]
     return {args[2].value for args in problems if ast.unparse(args[3]) == "Severity.DANGER"}  # type: ignore[attr-defined]
+
+
+def test_an_object_that_poses_as_a_file_without_being_one_is_a_danger() -> None:
+    def found(value: object) -> list[str]:
+        node = {"class_type": "Preview3D", "inputs": {"model_file": "x", "camera_info": value}}
+        return [danger.code for danger in dangers.dangers(api_format.parse({"1": node}))]
+
+    odd = [
+        {"filename": 5},
+        {"format": ["x"]},
+        {"__value__": {"filename": None}},
+        [1, 2, {"camera_info": {"format": 1}}],
+    ]
+    assert all(found(value) == ["file_not_text"] for value in odd)
+    fine = [{"filename": "x", "format": "y"}, {"format": None}, {"zoom": 1}, {}, [1, 2, 3], "x", None]
+    assert all(found(value) == [] for value in fine)

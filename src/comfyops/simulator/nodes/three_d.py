@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from comfyops.simulator.call import NodeCall
 from comfyops.simulator.nodes.given import Given
-from comfyops.simulator.nodes.places import Place, metadata, place_for, temp_prefix
+from comfyops.simulator.nodes.places import Place, metadata, place_for
 from comfyops.simulator.values import Draws, FileBlob, Thing
 
 _MARK = "Made by the ComfyOps simulator; no model was run."
@@ -122,5 +123,5 @@ def output_ui(call: NodeCall, facts: Given, outputs: tuple[Any, ...]) -> dict[st
 def _preview_name(call: NodeCall, facts: Given, blob: FileBlob | None) -> str:
     if blob is None:
         return facts.text("model_file")
-    place: Place = place_for(call, temp_prefix("Preview3D"), temporary=True)
+    place: Place = place_for(call, f"preview3d_{uuid.uuid4().hex}", temporary=True)
     return place.write(blob.data, blob.format)["filename"] + " [temp]"

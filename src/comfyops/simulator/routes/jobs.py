@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from comfyops.simulator.jobs import MODERN_STATUSES, OLDER_STATUSES, finished_job, queued_job, sorted_jobs
+from comfyops.simulator.jobs import MODERN_STATUSES, OLDER_STATUSES, breaks_lists, finished_job, queued_job, sorted_jobs
 from comfyops.simulator.machine import Machine, machine
 from comfyops.simulator.routes.answers import json_answer
 from comfyops.simulator.submission import is_job_id
@@ -87,7 +87,10 @@ def _queued_jobs(here: Machine) -> list[dict[str, Any]]:
 
 
 def _all_jobs(here: Machine) -> list[dict[str, Any]]:
-    finished = [finished_job(entry, modern=here.modern) for entry in here.history.all().values()]
+    entries = here.history.all().values()
+    if here.settings.faithful_poison and any(breaks_lists(entry) for entry in entries):
+        raise web.HTTPInternalServerError
+    finished = [finished_job(entry, modern=here.modern) for entry in entries]
     return _queued_jobs(here) + finished
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from comfyops.workflows.api_format import is_nested
-from comfyops.workflows.graph import Graph, Node
+from comfyops.workflows.graph import Graph, Link, Node
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
 
@@ -39,12 +39,31 @@ def dangers(graph: Graph, types: NodeTypes | None = None, outputs: Iterable[str]
                 f"Node {node.id}: {node.oddity}, which ends the server's worker: nothing runs until it is restarted."
             )
             yield Problem(node.id, "", "inputs_missing", Severity.DANGER, words)
+        yield from _odd_files(node)
     deepest, depth = longest_chain(graph) if len(graph) > SAFE_DEPTH else ("", 0)
     if depth > SAFE_DEPTH:
         words = f"Node {deepest} ends a chain of {depth} nodes; over {SAFE_DEPTH} come near to where servers break."
         yield Problem(deepest, "", "chain_too_deep", Severity.DANGER, words)
     for node, links in _running(graph, graph.nodes if outputs is None else outputs):
         yield from _wrong_links(node, links, graph, types)
+
+
+def _odd_files(node: Node) -> Iterator[Problem]:
+    """Objects like a camera's that nodes show as they are: a server takes them for files when it lists its jobs."""
+    for name, value in (node.inputs or {}).items():
+        if isinstance(value, Mapping | tuple) and type(value) is not Link and _holds_odd_file(value):
+            words = (
+                f"Node {node.id}: {name!r} holds an object whose filename or format is no text: a server that shows it "
+                "can list no jobs until it forgets it."
+            )
+            yield Problem(node.id, name, "file_not_text", Severity.DANGER, words)
+
+
+def _holds_odd_file(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        odd = not isinstance(value.get("filename", ""), str) or not isinstance(value.get("format") or "", str)
+        return odd or any(_holds_odd_file(item) for item in value.values())
+    return isinstance(value, tuple) and any(_holds_odd_file(item) for item in value)
 
 
 def _wrong_links(node: Node, links: Iterable[_Followed], graph: Graph, types: NodeTypes | None) -> Iterator[Problem]:
