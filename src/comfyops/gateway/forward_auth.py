@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, MutableMapping
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from comfyops.auth import policy
 from comfyops.gateway import browser, cookies
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import SAFE, place
-from comfyops.gateway.exchange import Exchange
+from comfyops.gateway.exchange import Exchange, Scope, Send
 from comfyops.gateway.refusal import RefusedError
 
 _PATH = "/auth/verify"
 
 _METHOD = (b"x-original-method", b"x-forwarded-method")
 _TARGET = (b"x-original-uri", b"x-forwarded-uri")
+_NAMES = (b"x-comfyops-user", b"x-comfyops-role", b"x-comfyops-owner")
 
 
 class _NotPassedOnError(RefusedError):
@@ -63,6 +65,27 @@ def told(exchange: Exchange, refused: RefusedError) -> RefusedError:
     return _NotPassedOnError(refused)
 
 
+def goal(exchange: Exchange) -> str:
+    """Where to go after signing in: what was asked for, which a proxy that asks about it names."""
+    wanted = {value for name in _TARGET for value in exchange.all(name)}
+    asked = exchange.path.partition(" ")[0] == _PATH and len(wanted) == 1
+    return (wanted.pop() if asked else exchange.target).decode("latin-1")
+
+
+def comes_as_handshake(scope: Scope) -> bool:
+    """Whether a question comes as the handshake of a websocket: Caddy leaves `Upgrade` in it where it asks about one."""
+    return scope["type"] == "websocket" and scope["path"] == _PATH
+
+
+def answering(send: Send) -> Send:
+    """Answers as of HTTP, to what came as a handshake: no websocket is made of it."""
+
+    async def answer(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return answer
+
+
 def _path(raw: bytes) -> str:
     """The path that is decided on. Raises RefusedError (403: the path is the client's fault, not the proxy's).
 
@@ -90,11 +113,10 @@ def _said(exchange: Exchange, names: tuple[bytes, ...]) -> bytes:
 
 
 def _names(exchange: Exchange) -> browser.Headers:
-    principal = exchange.principal
-    if principal is None:
-        return []
-    named = {b"x-comfyops-user": principal.name, b"x-comfyops-role": principal.role, b"x-comfyops-owner": principal.id}
-    return [(name, _header(value)) for name, value in named.items()]
+    """Who asks; for nobody the names are there and empty, so that they take the place of what a client made up."""
+    who = exchange.principal
+    values = (who.name, who.role, who.id) if who is not None else ("", "", "")
+    return [(name, _header(value)) for name, value in zip(_NAMES, values, strict=True)]
 
 
 def _header(text: str) -> bytes:

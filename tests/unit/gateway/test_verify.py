@@ -21,6 +21,7 @@ from comfyops.gateway.settings import Limits
 from tests.unit.gateway.house import House, house
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+CADDY_PROGRAM = shutil.which("caddy", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 ROOT = Path(__file__).parents[3]
 PASSWORD = "four words of nothing"
 HERE = Proxies.of(["127.0.0.1"])
@@ -307,3 +308,109 @@ def test_proxies_are_addresses_and_networks() -> None:
     for bad in ("proxy", "10.0.0.1/8", "10.0.0.0/33", "", "1.2.3", "*"):
         with pytest.raises(UsageError):
             Proxies.of([bad])
+
+
+SHAKES = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+async def test_a_question_that_looks_like_a_handshake_is_answered_and_no_websocket(tmp_path: Path) -> None:
+    """Caddy leaves `Upgrade` in what it asks about a websocket."""
+    asked = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/ws?clientId=me", **SHAKES}
+    async with house(tmp_path, proxies=HERE) as home:
+        for who, status in ((f"Bearer {home.token('ann')}", 204), ("Bearer wrong", 401)):
+            headers = {**asked, "Authorization": who}
+            async with home.session.get(f"{home.url}/auth/verify", headers=headers) as answer:
+                assert answer.status == status
+                assert answer.headers.get("X-Comfyops-User") == ("ann" if status == 204 else None)
+        assert (await home.ask("GET", "/auth/verify", headers=asked))[0] == 401
+        lied = {**asked, "Authorization": f"Bearer {home.token('v', 'viewer')}", "X-Forwarded-Uri": "/internal/logs"}
+        assert (await home.ask("GET", "/auth/verify", headers=lied))[1]["error"]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "goal"), [("/view?filename=a.png", "/view?filename=a.png"), ("//evil.example/", "/"), ("x", "/")]
+)
+async def test_who_signs_in_behind_a_proxy_comes_to_what_he_asked_for(tmp_path: Path, wanted: str, goal: str) -> None:
+    headers = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": wanted, "Accept": "text/html"}
+    async with house(tmp_path, proxies=HERE) as home:
+        async with home.session.get(f"{home.url}/auth/verify", headers=headers) as answer:
+            text = await answer.text()
+        assert (f'name="next" value="{goal}"' in text) == (answer.status == 401)
+        assert "/auth/verify" not in text.partition("<form")[2] and "evil.example" not in text
+
+
+async def test_for_nobody_the_headers_are_there_and_empty(tmp_path: Path) -> None:
+    """A proxy that has nothing to put in their place would leave what the client made up."""
+    async with house(tmp_path, proxies=HERE) as home:
+        asked = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/health", "X-Comfyops-User": "boss"}
+        async with home.session.get(f"{home.url}/auth/verify", headers=asked) as answer:
+            told = [answer.headers.get(f"X-Comfyops-{name}") for name in ("User", "Role", "Owner")]
+        assert (answer.status, told) == (204, ["", "", ""])
+
+
+@asynccontextmanager
+async def caddy(folder: Path, gateway: str, backend: str) -> AsyncIterator[str]:
+    """A Caddy with the configuration that docs/gateway.md shows; gives its address."""
+    assert CADDY_PROGRAM is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    folder.mkdir()
+    text = (ROOT / "docs/gateway.md").read_text(encoding="utf-8").partition("```caddy\n")[2].partition("```")[0]
+    for written, meant in (
+        ("http://127.0.0.1:8080", url),
+        ("127.0.0.1:8189", gateway.removeprefix("http://")),
+        ("127.0.0.1:8188", backend.removeprefix("http://")),
+    ):
+        assert written in text
+        text = text.replace(written, meant)
+    file = folder / "Caddyfile"
+    file.write_text("{\nadmin off\nauto_https off\n}\n" + text)
+    command = (CADDY_PROGRAM, "run", "--config", str(file), "--adapter", "caddyfile")
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command, stderr=log, env={"HOME": str(folder)})
+    try:
+        async with asyncio.timeout(20):
+            while not await _listens(url):
+                assert process.returncode is None, (folder / "log").read_text()
+                await asyncio.sleep(0.02)
+        yield url
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _listens(url: str) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+@pytest.mark.skipif(CADDY_PROGRAM is None, reason="Caddy is not installed")
+async def test_the_page_shows_what_a_browser_needs_behind_caddy(tmp_path: Path) -> None:
+    async with (
+        house(tmp_path / "home", proxies=HERE) as home,
+        caddy(tmp_path / "caddy", home.url, home.backend) as url,
+    ):
+        async with home.session.get(f"{url}/?a=b", headers={"Accept": "text/html"}) as answer:
+            assert answer.status == 401 and 'name="next" value="/?a=b"' in await answer.text()
+        home.user("ann", PASSWORD)
+        async with home.session.post(f"{url}/auth/login", json={"name": "ann", "password": PASSWORD}) as signed:
+            headers = {"Cookie": f"{COOKIE}={signed.cookies[COOKIE].value}", "Origin": url}
+        async with home.session.post(f"{url}/api/prompt", json={"prompt": {}}, headers=headers) as answer:
+            assert (await answer.json())["error"]["type"] == "prompt_no_outputs", "the server itself has answered"
+        async with home.session.ws_connect(f"{url}/ws?clientId=me", headers=headers) as websocket:
+            assert (await websocket.receive_json(timeout=20))["type"] == "status"
+        with pytest.raises(WSServerHandshakeError, match="401"):
+            await home.session.ws_connect(f"{url}/ws", headers={"Origin": url})
+        for path in ("/internal/logs", "/%69nternal/logs", "/internal%2flogs"):
+            assert (await through(home, url, "GET", path, Cookie=headers["Cookie"]))[0] == 403
