@@ -224,7 +224,7 @@ def test_a_backup_is_restored_byte_for_byte(site: Path, run: Run) -> None:
     run("sync", "--unify")
     names = [".secrets/comfyops.yaml", ".env", ".secrets/qwen-api-user.token", f"{DOCKER}/.env"]
     before = {name: (site / name).read_bytes() for name in names}
-    (site / "words").write_text(WORDS + "\n")
+    (site / "words").write_text(f"\ufeff{WORDS}\r\nwhat follows\r\n")  # as an editor of Windows writes it
     made = run("backup", "-o", "safe.bin", "--passphrase-file", "words", "--json").data
     assert made["encrypted"] is True and HASH.encode() not in (site / "safe.bin").read_bytes()
     assert stat.S_IMODE((site / "safe.bin").stat().st_mode) == 0o600

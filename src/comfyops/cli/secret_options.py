@@ -62,9 +62,9 @@ def passphrase(file: Path | None) -> str | None:
     if data is None:
         raise MissingFileError(f"{file} cannot be read: it does not exist.", path=str(file))
     try:
-        lines = data.decode().splitlines()
+        first = data.decode("utf-8-sig").partition("\n")[0].removesuffix("\r")
     except UnicodeDecodeError:
-        lines = []
-    if not lines or not lines[0]:
+        first = ""
+    if not first:
         raise PassphraseError(f"The first line of {file} is no passphrase.")
-    return lines[0]
+    return first

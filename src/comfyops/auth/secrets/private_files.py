@@ -123,9 +123,28 @@ class _Staged:
 def _temporary(real: Path) -> tuple[Path, Path, int]:
     """The place, and an empty file of mode 0600 beside it, which is open."""
     check_replaceable(real)
+    if is_mount_point(real, _mounts()):
+        words = f"{real} is mounted by itself, so that it cannot be replaced."
+        raise StorageError(words, hint="Mount its folder in its place, or change it on the host.", path=str(real))
     real.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
     handle, name = tempfile.mkstemp(prefix=f".{real.name[:80]}.", suffix=".part", dir=real.parent)
     return real, Path(name), handle
+
+
+def is_mount_point(path: Path, table: bytes) -> bool:
+    """Whether a file is one that is mounted alone, as containers do, by the kernel's table of mounts."""
+    name = os.fsencode(path)
+    for char in b"\\ \t\n":  # written in octal digits there, the backslash first
+        name = name.replace(bytes([char]), b"\\%03o" % char)
+    return any(line.split(b" ", 5)[4:5] == [name] for line in table.splitlines())
+
+
+def _mounts() -> bytes:
+    """The kernel's table of mounts; empty where there is none."""
+    try:
+        return Path("/proc/self/mountinfo").read_bytes()
+    except OSError:
+        return b""
 
 
 @contextmanager

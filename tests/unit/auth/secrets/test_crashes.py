@@ -151,6 +151,14 @@ def test_what_cannot_be_written_or_is_no_file_is_said(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["/srv/site/.env", "/srv/my site/.env", "/srv/a\\b/.env", "/srv/\u00e9/.env"])
+def test_a_file_that_is_mounted_alone_is_known_before_anything_changes(name: str) -> None:
+    written = name.replace("\\", "\\134").replace(" ", "\\040")
+    table = f"29 1 8:1 / / rw - ext4 /dev/sda rw\n36 29 8:1 /x {written} rw,relatime - ext4 /dev/sda rw\n".encode()
+    assert private_files.is_mount_point(Path(name), table)
+    assert not private_files.is_mount_point(Path("/srv"), table) and not private_files.is_mount_point(Path(name), b"")
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a folder that nobody can write")
 def test_nothing_changes_where_one_target_cannot_be_written(tmp_path: Path) -> None:
     """The document, the targets before that one and the record of what was done stay as they are."""
