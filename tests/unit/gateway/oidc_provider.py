@@ -33,6 +33,8 @@ class Provider:
     key: Any = field(default_factory=new_key)
     published: list[Any] = field(default_factory=list)
     algorithm: str = "RS256"
+    pair: str = "the-gateway:a+secret%3A+of+the%2Fgateway"  # of HTTP Basic; "" where the secret comes in the form
+    refusal: tuple[int, str] | None = None
     twist: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims
     description: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -70,11 +72,13 @@ class Provider:
         """POST /token: once per code, for who knows the verifier and the secret."""
         form = await request.post()
         asked = self.codes.pop(str(form["code"]), None)
-        pair = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode()
+        pair = base64.b64decode(request.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+        if self.refusal is not None:
+            return web.json_response({"error": self.refusal[1]}, status=self.refusal[0])
         challenge = base64.urlsafe_b64encode(hashlib.sha256(str(form["code_verifier"]).encode()).digest())
         if (
             asked is None
-            or pair != "the-gateway:a+secret%3A+of+the%2Fgateway"
+            or (pair != self.pair if self.pair else form.get("client_secret") != SECRET or pair)
             or challenge.rstrip(b"=").decode() != asked["code_challenge"]
             or form["redirect_uri"] != asked["redirect_uri"]
         ):

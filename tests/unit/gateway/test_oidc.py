@@ -331,3 +331,41 @@ async def test_roles_that_there_are_not_are_told_at_the_start(tmp_path: Path) ->
         check_oidc(settings("https://house.example"), home.store)
         with pytest.raises(UsageError, match="painter"):
             check_oidc(settings("https://house.example", roles=(("x", "painter"),)), home.store)
+
+
+@pytest.mark.parametrize(
+    ("methods", "secret", "pair"),
+    [
+        (["client_secret_basic", "client_secret_post"], SECRET, ""),
+        (["client_secret_basic"], SECRET, "the-gateway:a+secret%3A+of+the%2Fgateway"),
+        (["client_secret_post"], SECRET, ""),
+        (["client_secret_basic", "client_secret_post"], "plain-secret_1.2", "the-gateway:plain-secret_1.2"),
+    ],
+)
+async def test_the_secret_is_shown_so_that_providers_read_it_alike(
+    tmp_path: Path, methods: list[str], secret: str, pair: str
+) -> None:
+    """Some do not undo the quoting of HTTP Basic: what it would change goes into the form where they take it there."""
+    async with both(tmp_path, client_secret=SecretStr(secret)) as (home, other), browser() as session:
+        other.description, other.pair = {"token_endpoint_auth_methods_supported": methods}, pair
+        assert (await sign_in(home, session))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "words"),
+    [
+        ((403, "unauthorized_client"), 502, "client ID and secret"),
+        ((401, "invalid_client"), 502, "client ID and secret"),
+        ((400, "invalid_client"), 502, "client ID and secret"),
+        ((403, "invalid_code"), 403, "sign in again"),
+        ((400, "invalid_grant"), 403, "sign in again"),
+        ((500, "server_error"), 502, "status 500"),
+    ],
+)
+async def test_what_a_provider_refuses_is_told_by_its_word_not_by_its_status(
+    tmp_path: Path, refusal: tuple[int, str], status: int, words: str
+) -> None:
+    async with both(tmp_path) as (home, other), browser() as session:
+        other.refusal = refusal
+        found, page = await sign_in(home, session)
+        assert found == status and words in page

@@ -7,7 +7,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
@@ -96,16 +96,23 @@ class Provider:
             "client_id": self._settings.client_id,
             "code_verifier": attempt.verifier,
         }
-        headers = {}
-        if self._settings.client_secret is not None:
-            secret = self._settings.client_secret.get_secret_value()
-            methods = description.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-            if "client_secret_basic" in methods:
-                pair = f"{quote_plus(self._settings.client_id)}:{quote_plus(secret)}"
-                headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-            else:
-                form["client_secret"] = secret
-        return await self._ask("POST", description["token_endpoint"], data=form, headers=headers)
+        methods = description.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        return await self._ask("POST", description["token_endpoint"], **self._as_client(form, methods))
+
+    def _as_client(self, form: dict[str, str], methods: Container[str]) -> dict[str, Any]:
+        """What is asked, with what shows that we are this client.
+
+        In HTTP Basic both parts are quoted (RFC 6749, section 2.3.1); some providers do not undo it, so what changes by
+        that goes into the form where they take it there.
+        """
+        client, secret = self._settings.client_id, self._settings.client_secret
+        if secret is None:
+            return {"data": form}
+        plain = f"{client}:{secret.get_secret_value()}"
+        pair = f"{quote_plus(client)}:{quote_plus(secret.get_secret_value())}"
+        if "client_secret_basic" in methods and (pair == plain or "client_secret_post" not in methods):
+            return {"data": form, "headers": {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}}
+        return {"data": {**form, "client_secret": secret.get_secret_value()}}
 
     async def _more(self, found: Mapping[str, Any], access: str) -> Mapping[str, Any]:
         """What the provider tells only where it is asked with the access token, such as groups."""
@@ -125,8 +132,8 @@ class Provider:
         try:
             async with self._session.request(method, url, allow_redirects=False, **options) as answer:
                 body = await _bounded(answer)
-                if answer.status == 400 and method == "POST":
-                    raise WrongCredentialError("The provider does not take the code back; sign in again.")
+                if method == "POST" and answer.status in (400, 401, 403):
+                    raise _refusal(body)
                 if answer.status != 200:
                     raise _unusable(f"it answers with status {answer.status}")
                 found = json.loads(body)
@@ -137,6 +144,17 @@ class Provider:
         if not isinstance(found, dict):
             raise _unusable("its answer is no JSON object")
         return found
+
+
+def _refusal(body: bytes) -> RefusedError | WrongCredentialError:
+    """What a provider means that gives no tokens: providers differ in the status, `error` says it (RFC 6749, 5.2)."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    if isinstance(said, dict) and said.get("error") in ("invalid_client", "unauthorized_client"):
+        return _unusable("it does not take this gateway's client ID and secret")
+    return WrongCredentialError("The provider does not take the code back; sign in again.")
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
