@@ -17,6 +17,9 @@ from comfyops.workflows.graph import Graph, Link, Node
 _KINDS = ("input", "output", "temp")
 _ABSOLUTE = re.compile(r"/(?=\S)|//|[A-Za-z]:[/\\]|\\\\")
 _PLAIN = re.compile(r"[\w-][\w.-]*", re.ASCII)  # most texts: the names of samplers, models and files
+_DATASETS = frozenset({"LoadTrainingDataset"})
+"""Nodes that read what any training kept on the server; whose it is, nobody notes."""
+
 _OF_FOLDERS = re.compile(r"Load(?:Image|Video)(?:Text)?DataSetFromFolder")
 
 
@@ -25,6 +28,8 @@ async def check_files(
 ) -> None:
     """Raise RefusedError for a graph that reads what is not its owner's, by what is said of folders and names."""
     for node in graph:
+        if node.class_type in _DATASETS:
+            raise _not_yours(node.id, "folder_name")
         folder = folder_read(node)
         if folder is not None and not may_read_folder(folder):
             raise _not_yours(node.id, "folder")

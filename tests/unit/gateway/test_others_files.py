@@ -197,3 +197,11 @@ async def test_a_camera_that_poses_as_a_file_of_others_shows_nothing_of_it(mode:
             for subfolder in ("people", f"jobs/{taken}/people", f"jobs/{taken}"):
                 path = f"/view?filename=made_00001_.png&subfolder={quote(subfolder, safe='')}"
                 assert (await home.ask("GET", path, bob))[0] == 404, subfolder
+
+
+@pytest.mark.parametrize("mode", [house, durable_house])
+async def test_training_sets_that_others_may_have_kept_are_not_read(mode: Any, tmp_path: Path) -> None:
+    reading = {"class_type": "LoadTrainingDataset", "inputs": {"folder_name": "people"}}
+    async with mode(tmp_path) as home:
+        assert await prompt(home, home.token("bob"), {**SAVING, "3": reading}) == (403, "not_your_file")
+        assert (await prompt(home, home.token("op", "operator"), {**SAVING, "3": reading}))[1] != "not_your_file"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from comfyops.workflows.api_format import is_nested
+from comfyops.workflows.checks.remembered import remembered
 from comfyops.workflows.graph import Graph, Link, Node
 from comfyops.workflows.node_types import NodeTypes
 from comfyops.workflows.problems import Problem, Severity
@@ -44,6 +45,7 @@ def dangers(graph: Graph, types: NodeTypes | None = None, outputs: Iterable[str]
     if depth > SAFE_DEPTH:
         words = f"Node {deepest} ends a chain of {depth} nodes; over {SAFE_DEPTH} come near to where servers break."
         yield Problem(deepest, "", "chain_too_deep", Severity.DANGER, words)
+    yield from remembered(graph, lambda node: (source for _, source, _ in _followed(node)))
     for node, links in _running(graph, graph.nodes if outputs is None else outputs):
         yield from _wrong_links(node, links, graph, types)
 
