@@ -294,7 +294,9 @@ def _handler(exchange: Exchange) -> Handler | None:
     """What serves a route for somebody who sees only what is his; None where the route is the same for all."""
     names = exchange.path[1:].split("/")
     found = _OWN.get((("GET" if exchange.method == "HEAD" else exchange.method), names[0], len(names)))
-    if found is None and (names[0] in _GUARDED or names[:2] == _FILES):
+    if names[:2] == _FILES and len(names) == 3:
+        return lambda exchange, own, server: own.files(exchange)
+    if found is None and names[0] in _GUARDED:
         raise not_found()
     if names[0] in _ASSETS and exchange.raw_path.startswith(b"/api/"):  # without /api they are files of the page
         words = "A server's assets are those of all: they are for who sees everybody's jobs. There is /api/v2/assets."
@@ -303,7 +305,7 @@ def _handler(exchange: Exchange) -> Handler | None:
 
 
 _ASSETS = ("assets", "tags")
-_FILES = ["internal", "files"]  # a server's lists of files name those of all
+_FILES = ["internal", "files"]
 _GUARDED = ("history", "jobs", "history_v2", "upload", "interrupt")
 
 _OWN: dict[tuple[str, str, int], Handler] = {

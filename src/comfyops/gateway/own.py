@@ -43,7 +43,7 @@ class Own:
         """GET /queue"""
         queue = await self._server.queue()
         await exchange.json(
-            200, {name: [item for item in items if self.mine(str(item[1]))] for name, items in queue.items()}
+            200, {name: [whole(item) for item in items if self.mine(str(item[1]))] for name, items in queue.items()}
         )
 
     async def history(self, exchange: Exchange) -> None:
@@ -88,6 +88,21 @@ class Own:
         if not await self.may_read(naming.place(kind or "output", subfolder, name)):
             raise not_found()
         await exchange.pass_on(self._server.upstream)
+
+    async def files(self, exchange: Exchange) -> None:
+        """GET /internal/files/KIND: those names of a folder's list that are of files which this owner may see."""
+        kind = _kind(exchange.path)
+        answer = await self._server.upstream.send("GET", f"/internal/files/{kind}".encode())
+        names = _names(await answer.read(_JOBS))
+        if kind != "input":
+            await self._learn()
+        await exchange.json(200, [name for name in names if self._lists(kind, name.removesuffix(f" [{kind}]"))])
+
+    def _lists(self, kind: str, name: str) -> bool:
+        file = naming.place(kind, "", name)
+        if file is None:
+            return False
+        return self._owners.has_file(self._owner, file) or (kind == "input" and not self._owners.is_known(file))
 
     async def may_read(self, file: File | None) -> bool:
         """Whether a file is this owner's; jobs that have ended since are looked at for it."""
@@ -200,12 +215,40 @@ class Own:
             raise not_found()
 
 
+def whole(item: list[Any]) -> list[Any]:
+    """An entry of a queue with its number as an integer, as in a queue to which nobody has given a number.
+
+    ComfyUI makes a fraction (5.0) of each number that it is given, and the gateway gives one to every job.
+    """
+    number = item[0]
+    return [int(number), *item[1:]] if isinstance(number, float) and number.is_integer() else item
+
+
 def _listed(body: bytes) -> list[dict[str, Any]]:
     """The jobs in a server's list. Raises NotComfyUIError."""
     try:
         return [item for item in json.loads(body)["jobs"] if isinstance(item, dict)]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotComfyUIError("The backend does not answer as ComfyUI does.") from error
+
+
+def _names(body: bytes) -> list[str]:
+    """The names in a server's list of files. Raises NotComfyUIError."""
+    try:
+        names = json.loads(body)
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list):
+        raise NotComfyUIError("The backend does not answer as ComfyUI does.")
+    return [name for name in names if isinstance(name, str)]
+
+
+def _kind(path: str) -> str:
+    """The kind of folder that a path ends with. Raises RefusedError."""
+    kind = path.rpartition("/")[2]
+    if kind not in ("input", "output", "temp"):
+        raise RefusedError(400, "invalid_folder", "There are the folders input, output and temp.")
+    return kind
 
 
 def _number(query: dict[str, list[str]], name: str, default: int) -> int:

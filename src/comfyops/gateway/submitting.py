@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
+from comfyops.errors import NotComfyUIError
 from comfyops.gateway import naming, prompts
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.own import Own
@@ -21,6 +24,8 @@ from comfyops.workflows.checks.server import Verdict
 from comfyops.workflows.graph import Node
 
 _STALE = frozenset({"value_not_in_list", "missing_node_type", "invalid_prompt", "custom_validation_failed"})
+
+_ANSWER = 16 * 1024 * 1024  # bytes of a server's answer to a job
 
 
 class Submitting:
@@ -77,7 +82,10 @@ class Submitting:
         if answer.status >= 500:
             answer.drop()
             raise RefusedError(502, "backend_failed", "The backend failed on this job.")
-        await exchange.give_back(answer)
+        if answer.status == 200:
+            await exchange.json(200, _accepted(await answer.read(_ANSWER)))
+        else:
+            await exchange.give_back(answer)
 
     async def _judge(self, request: Request, server: Server) -> Verdict:
         """The verdict by what the server has now: a file or node that was not there a minute ago may be."""
@@ -97,6 +105,21 @@ class Submitting:
                 words = f"You have {len(active)} jobs waiting or running, which is the limit."
                 raise RefusedError(429, "too_many_jobs", words, retry_after=10)
         return active
+
+
+def _accepted(body: bytes) -> dict[str, Any]:
+    """What a server answers of a job it takes, its number an integer as where a client gives none: 5, not 5.0.
+
+    Raises NotComfyUIError.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise NotComfyUIError("The backend does not answer as ComfyUI does.")
+    number = answer.get("number")
+    return answer | {"number": int(number)} if isinstance(number, float) and number.is_integer() else answer
 
 
 async def _may_name(own: Own, node: Node, text: str) -> bool:

@@ -169,9 +169,44 @@ async def test_uploads_stay_in_their_folder(home: House, subfolder: str) -> None
     assert (await home.ask("POST", "/upload/image", home.token("a"), data=form))[0] == 400
 
 
-async def test_lists_of_a_servers_files_are_for_those_who_see_all(home: House) -> None:
-    for role, status in (("artist", 404), ("operator", 200)):
-        assert (await home.ask("GET", "/internal/files/input", home.token(role, role)))[0] == status
+async def listed(home: House, kind: str, token: str) -> set[str]:
+    status, names = await home.ask("GET", f"/internal/files/{kind}", token)
+    assert status == 200
+    return set(names)
+
+
+async def test_the_pages_lists_of_files_hold_ones_own(home: House) -> None:
+    ann, bob = home.token("ann"), home.token("bob")
+    for_all = await listed(home, "input", bob)
+    assert await upload(home, ann, b"hers") == "picture.png"
+    entry = await finished(home, ann, await submit(home, ann))
+    made = entry["outputs"]["2"]["images"][0]["filename"]
+    assert await listed(home, "input", ann) == for_all | {"picture.png [input]"}
+    assert await listed(home, "input", bob) == for_all
+    assert await listed(home, "output", ann) == {f"{made} [output]"}
+    assert await listed(home, "output", bob) == set()
+    assert f"{made} [output]" in await listed(home, "output", home.token("boss", "operator"))
+    assert (await home.ask("GET", "/internal/files/bogus", ann))[0] == 400
+    assert (await home.ask("GET", "/internal/files/input/x", ann))[0] == 403
+
+
+async def test_lists_of_files_of_an_older_server_name_no_folder(tmp_path: Path) -> None:
+    async with house(tmp_path, simulated=SimulatorSettings(port=0, version="0.8.0")) as home:
+        ann, bob = home.token("ann"), home.token("bob")
+        entry = await finished(home, ann, await submit(home, ann))
+        made = entry["outputs"]["2"]["images"][0]["filename"]
+        assert await listed(home, "output", ann) == {made}
+        assert await listed(home, "output", bob) == set()
+
+
+async def test_numbers_of_jobs_are_integers_as_clients_know_them(slow: House) -> None:
+    ann = slow.token("ann")
+    body = {"prompt": api_format.dump(graphs.picture())}
+    async with slow.session.post(f"{slow.url}/prompt", json=body, headers={"Authorization": f"Bearer {ann}"}) as answer:
+        assert type((await answer.json())["number"]) is int
+    queue = (await slow.ask("GET", "/queue", ann))[1]
+    numbers = [item[0] for items in queue.values() for item in items]
+    assert [type(number) for number in numbers] == [int]
 
 
 async def test_a_broken_form_is_refused(home: House) -> None:
