@@ -114,7 +114,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (_READ, "/i18n", s.SERVER_READ),
     (_READ, "/internal/logs/**", s.LOGS_READ),
     (("PATCH",), "/internal/logs/subscribe", s.LOGS_READ),
-    (_READ, "/internal/folder_paths", s.LOGS_READ),
+    (_READ, "/internal/folder_paths", s.SERVER_READ),  # names; the places for those who have LOGS_READ
     (_READ, "/internal/files/*", s.FILES_READ),
     # ComfyUI: the page.
     (_READ, "/", s.SERVER_READ),

@@ -21,6 +21,7 @@ from comfyops.gateway import browser, forward_auth, pages
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import DOOR, Door, Record
 from comfyops.gateway.exchange import ClientGoneError, Exchange, Receive, Scope, Send
+from comfyops.gateway.folders import hides_places, pass_names
 from comfyops.gateway.kept import Kept
 from comfyops.gateway.limits import Rates
 from comfyops.gateway.local import Local
@@ -216,6 +217,9 @@ class Gateway:
             if handler is not None:
                 await handler(exchange, Own(server, self._owners, principal.id), server)
                 return
+        if hides_places(exchange, principal):
+            await pass_names(exchange, server.upstream)
+            return
         if shows_log(exchange, server.upstream):
             await pass_log(exchange, server.upstream)
             return

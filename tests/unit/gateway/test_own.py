@@ -209,6 +209,15 @@ async def test_numbers_of_jobs_are_integers_as_clients_know_them(slow: House) ->
     assert [type(number) for number in numbers] == [int]
 
 
+async def test_the_page_knows_the_model_folders_and_operators_where_they_lie(tmp_path: Path) -> None:
+    async with house(tmp_path, simulated=SimulatorSettings(port=0)) as home:
+        status, names = await home.ask("GET", "/internal/folder_paths", home.token("ann"))
+        places = (await home.ask("GET", "/internal/folder_paths", home.token("boss", "operator")))[1]
+        assert (status, names) == (200, {name: [name] for name in places})
+        assert all(Path(place).is_absolute() for folder in places.values() for place in folder)
+        assert "checkpoints" in names
+
+
 async def test_a_broken_form_is_refused(home: House) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     for body in (b"", b"--x\r\nnothing", b"--x\r\nContent-Disposition: form-data\r\n\r\ny\r\n--x--\r\n"):
