@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Container
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from comfyops.errors import UsageError
 from comfyops.gateway.refusal import RefusedError
+
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -126,13 +129,19 @@ def client_address(peer: str, forwarded: list[bytes], proxies: Container[str]) -
     """Where a request comes from: the peer, or the last address that a trusted proxy names and does not vouch for."""
     if peer not in proxies:
         return peer
-    chain = [part.strip() for line in forwarded for part in line.decode("latin-1").split(",")]
+    chain = [_without_port(part.strip()) for line in forwarded for part in line.decode("latin-1").split(",")]
     for address in reversed(chain):
         if not _is_address(address):
             return peer
         if address not in proxies:
             return address
     return peer
+
+
+def _without_port(text: str) -> str:
+    """An address as some proxies write it, with a port, and one of IPv6 in brackets."""
+    found = _WITH_PORT.fullmatch(text)
+    return (found[1] or found[2]) if found else text
 
 
 def _place(origin: str) -> str:

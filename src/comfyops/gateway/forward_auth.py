@@ -74,7 +74,7 @@ def goal(exchange: Exchange) -> str:
 
 def comes_as_handshake(scope: Scope) -> bool:
     """Whether a question comes as the handshake of a websocket: Caddy leaves `Upgrade` in what it asks about one."""
-    return scope["type"] == "websocket" and scope["path"] == _PATH
+    return bool(scope["type"] == "websocket" and scope["path"] == _PATH)
 
 
 def answering(send: Send) -> Send:

@@ -23,6 +23,7 @@ except ImportError:  # there is none on Windows
 from comfyops.errors import PortInUseError, UsageError
 from comfyops.gateway.accepting import Acceptor
 from comfyops.gateway.app import Gateway
+from comfyops.gateway.certificates import kept_fresh
 from comfyops.gateway.connection import Connection
 from comfyops.gateway.limits import Places
 from comfyops.gateway.mounts import ASGIApp
@@ -71,6 +72,8 @@ async def listening(
         config = _config(gateway, limits.body_seconds, certificate, key)
         sock = stack.enter_context(contextlib.closing(_bound(host, port)))
         await gateway.start()
+        if config.ssl is not None and certificate and key:
+            await stack.enter_async_context(kept_fresh(config.ssl, Path(certificate), Path(key)))
         # each may need another one to a server: two fifths leave room for others even then
         places = Places(limits.connections or max(1, allowed * 2 // 5), gateway.settings.proxies)
         await stack.enter_async_context(_served(config, sock, gateway.stop, places))

@@ -16,6 +16,7 @@ from aiohttp import WSServerHandshakeError, web
 
 from comfyops.auth.authenticator import COOKIE
 from comfyops.errors import UsageError
+from comfyops.gateway.browser import client_address
 from comfyops.gateway.proxies import Proxies
 from comfyops.gateway.settings import Limits
 from tests.unit.gateway.house import House, house
@@ -414,3 +415,23 @@ async def test_the_page_shows_what_a_browser_needs_behind_caddy(tmp_path: Path) 
             await home.session.ws_connect(f"{url}/ws", headers={"Origin": url})
         for path in ("/internal/logs", "/%69nternal/logs", "/internal%2flogs"):
             assert (await through(home, url, "GET", path, Cookie=headers["Cookie"]))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("203.0.113.9:4711", "203.0.113.9"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("198.51.100.1, 203.0.113.9, 10.0.0.2:99", "203.0.113.9"),
+        ("198.51.100.1, fd00::5", "198.51.100.1"),
+        ("203.0.113.9:x", "10.0.0.1"),
+        ("203.0.113.9:", "10.0.0.1"),
+        ("[203.0.113.9:1", "10.0.0.1"),
+        ("unknown", "10.0.0.1"),
+    ],
+)
+def test_the_address_of_a_client_is_read_as_proxies_write_it(forwarded: str, address: str) -> None:
+    known = Proxies.of(["10.0.0.0/8", "fd00::/8"])
+    assert client_address("10.0.0.1", [forwarded.encode()], known) == address
