@@ -30,6 +30,7 @@ PREFLIGHT: Headers = [
 ]
 """The answer to a browser's question whether a page of an allowed origin may send a request."""
 
+_LONGEST_HOST = 300  # characters of a Host: a name of DNS has 253 at most
 _SECURITY_NAMES = frozenset(name for name, _ in SECURITY)
 
 REQUEST_HEADERS = frozenset(
@@ -67,7 +68,7 @@ def check_host(hosts: list[bytes], allowed: Collection[str]) -> str:
     if len(hosts) != 1:
         raise RefusedError(400, "bad_host", "The request names no host, or several.")
     host = hosts[0].decode("latin-1").lower()
-    name = host_name(host)
+    name = host_name(host) if len(host) <= _LONGEST_HOST else ""  # what is looked at is remembered for a while
     if not name or not (name == "localhost" or "*" in allowed or name in allowed or _is_address(name)):
         raise RefusedError(421, "unknown_host", "This gateway is not known by that name.")
     return host

@@ -277,7 +277,7 @@ async def test_a_websocket_without_a_credential_is_refused_at_its_handshake(home
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1?", "127.0.0.1#x", "127.0.0.1@x", "127.0.0.1/x", "127.0.0.1\\x", "x?127.0.0.1"]
+    "host", ["127.0.0.1?", "127.0.0.1#x", "127.0.0.1@x", "127.0.0.1/x", "127.0.0.1\\x", "x?127.0.0.1", "::1" * 200]
 )
 async def test_a_host_that_is_more_than_a_name_and_a_port_is_refused(home: House, host: str) -> None:
     assert (await raw(home, "/queue", Authorization=f"Bearer {home.token('a')}", Host=host))[0] == 421

@@ -13,8 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from comfyops.gateway import browser
 from comfyops.gateway.connection import Connection
 from comfyops.gateway.exchange import Exchange
+from comfyops.gateway.refusal import RefusedError
 from comfyops.simulator.settings import SimulatorSettings
 from tests.unit.gateway.house import House, durable_house, house
 
@@ -72,3 +74,11 @@ async def test_no_request_stays_in_memory(home: House) -> None:
     async with asyncio.timeout(20):
         while held() > before + 5:  # noqa: ASYNC110 - a kept connection, and what it served last
             await asyncio.sleep(0.05)
+
+
+def test_hosts_that_are_long_are_not_remembered() -> None:
+    before = browser.host_name.cache_info().currsize, browser._is_address.cache_info().currsize
+    for number in range(300):
+        with pytest.raises(RefusedError):
+            browser.check_host([f"{number}{'a' * 60_000}".encode()], ())
+    assert (browser.host_name.cache_info().currsize, browser._is_address.cache_info().currsize) == before
