@@ -97,7 +97,10 @@ def build() -> Any:
             None, envvar="COMFYOPS_LOG_FORMAT", help="Form of log lines; without a file they stand on stderr."
         ),
         log_level: LogLevel = typer.Option(
-            LogLevel.INFO, envvar="COMFYOPS_LOG_LEVEL", help="The least important log lines to write."
+            LogLevel.INFO,
+            envvar="COMFYOPS_LOG_LEVEL",
+            case_sensitive=False,
+            help="The least important log lines to write.",
         ),
     ) -> None:
         if version:

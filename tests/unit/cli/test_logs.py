@@ -115,6 +115,12 @@ def test_options_that_make_no_sense_are_told(options: list[str], capsys: pytest.
     assert capsys.readouterr().err.startswith("error (usage)")
 
 
+@pytest.mark.parametrize("level", ["warning", "WARNING", "Warning"])
+def test_a_level_is_read_in_capitals_too(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--log-format", "text", "--log-level", level, "nodes", "ls", "latent"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_log_file_that_cannot_be_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["nodes", "ls", "--log-file", str(tmp_path)]) == 1
     assert "error (storage)" in capsys.readouterr().err
