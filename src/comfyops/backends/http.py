@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from comfyops import __version__
+from comfyops.backends.json_text import loads
 from comfyops.backends.refusals import LOGIN_HINT, refusal, translate
 from comfyops.errors import BackendError, ComfyOpsError, NotComfyUIError, UsageError
 
@@ -144,7 +144,7 @@ async def _parse(body: bytes, response: aiohttp.ClientResponse, route: str) -> A
     if not body:
         return None
     try:
-        return json.loads(body) if len(body) < _BIG else await asyncio.to_thread(json.loads, body)
+        return loads(body) if len(body) < _BIG else await asyncio.to_thread(loads, body)
     except (ValueError, RecursionError) as error:
         kind = "an HTML page" if "html" in response.content_type else "something that is not JSON"
         raise NotComfyUIError(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comfyops.backends.events import Cached, Event, NodeFinished, NodeStarted, Progress, Started
+from comfyops.backends.json_text import loads
 from comfyops.backends.outputs import outputs_of_node
 
 FEATURE_FLAGS = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
@@ -87,7 +88,7 @@ def parse_text(frame: str) -> Message | None:
     if frame.startswith('{"type": "progress_state"'):
         return Working()  # repeats every node of the run at every step, up to megabytes: not worth parsing
     try:
-        message = json.loads(frame)
+        message = loads(frame)
     except (ValueError, RecursionError):
         return None
     if not isinstance(message, dict) or not isinstance(message.get("data"), dict):

@@ -106,7 +106,9 @@ def _output(node: str, key: str, item: Any) -> Output | None:
     if not isinstance(item, str):
         return None
     if key == "text":
-        return Output(node, OutputKind.TEXT, folder_type="", text=item)
+        return Output(
+            node, OutputKind.TEXT, folder_type="", text=item.replace("\0", "\ufffd")
+        )  # PostgreSQL holds no NUL
     name, folder = _split_annotation(item)
     if kind_of("", name) is OutputKind.MODEL_3D or (key in ("3d", "model_file") and name):
         subfolder, _, filename = name.replace("\\", "/").rpartition("/")

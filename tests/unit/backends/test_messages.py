@@ -137,3 +137,16 @@ _KEYS = ["prompt_id", "node", "nodes", "value", "max", "output", "status"]
 @given(st.sampled_from(sorted(messages._PARSERS)), st.dictionaries(st.sampled_from(_KEYS), st.sampled_from(_ODD)))
 def test_no_data_of_a_known_type_is_an_error(kind, data):
     parse_text(json.dumps({"type": kind, "data": data}))
+
+
+def test_half_a_character_that_a_node_shows_becomes_a_question_mark() -> None:
+    told = parse_text(
+        '{"type": "executed", "data": {"prompt_id": "a", "node": "1", "output": {"text": ["x\\ud83dy"]}}}'
+    )
+    assert isinstance(told, NodeFinished)
+    assert told.outputs[0].text == "x?y"
+    whole = parse_text(
+        '{"type": "executed", "data": {"prompt_id": "a", "node": "1", "output": {"text": ["\\ud83d\\ude00"]}}}'
+    )
+    assert isinstance(whole, NodeFinished)
+    assert whole.outputs[0].text == "\U0001f600"
