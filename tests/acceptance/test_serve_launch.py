@@ -103,6 +103,16 @@ def test_a_dead_worker_is_seen_and_it_is_started_anew(folder: Path) -> None:
     assert done.code == 0 and "Its worker is dead" in done.err
 
 
+def test_one_that_answers_no_more_is_ended_and_started_anew(folder: Path) -> None:
+    with serving(folder, COMFYOPS_STALL_TIMEOUT="1.5") as (data, process):
+        os.kill(starts(folder)[0], signal.SIGSTOP)  # as a node that never gives other threads their turn
+        wait_until(lambda: len(starts(folder)) == 2)
+        wait_until(lambda: health(data["url"])["launched"] == [{"status": "running", "restarts": 1}])
+        wait_until(lambda: gone(starts(folder)[0]))
+        done = stopped(process, signal.SIGINT)
+    assert done.code == 0 and "It does not answer" in done.err
+
+
 def test_one_that_cannot_come_back_is_told_while_the_gateway_stays(folder: Path) -> None:
     with serving(folder) as (data, process):
         (folder / "ComfyUI" / "broken").touch()

@@ -1,4 +1,4 @@
-"""A ComfyUI that is kept alive: started anew when it ends or its worker is dead, after growing pauses, not forever."""
+"""A ComfyUI that is kept alive: started anew when it ends or does nothing more, after growing pauses, not forever."""
 
 from __future__ import annotations
 
@@ -49,14 +49,16 @@ class Keeper:
         self._listeners: list[Listener] = []
         self._ends: list[float] = []
         self._dead = asyncio.Event()
+        self._why = ""  # it is dead
 
     def tell(self, listener: Listener) -> None:
         """Tell this one too."""
         self._listeners.append(listener)
 
-    def dead(self) -> None:
-        """Its worker does nothing any more: it is to be started anew."""
+    def dead(self, why: str) -> None:
+        """It does nothing any more: it is to be started anew. `why` is a sentence."""
         if self.status == "running":
+            self._why = why
             self._dead.set()
 
     async def keep(
@@ -92,7 +94,7 @@ class Keeper:
             self.restarts += 1
 
     async def _end(self, comfyui: Running) -> str:
-        """Wait until it ends or its worker is dead; gives why."""
+        """Wait until it ends or is said to be dead; gives why."""
         waits = [asyncio.ensure_future(comfyui.process.wait()), asyncio.ensure_future(self._dead.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -100,7 +102,7 @@ class Keeper:
             for item in waits:
                 item.cancel()
         if comfyui.process.exit_code is None:
-            return "Its worker is dead: jobs wait, and nothing happens."
+            return self._why
         await asyncio.sleep(0.1)  # its last words are still being read
         return ended(comfyui.process, comfyui.log, "ended by itself").message
 

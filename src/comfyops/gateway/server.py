@@ -107,9 +107,11 @@ class Server:
         """Look at the queue once, and tell `state` from it."""
         began = self.now()
         try:
-            queue = await self.queue()
-        except UnreachableError:
+            async with asyncio.timeout(self._limits.stall_seconds):
+                queue = await self.queue()
+        except (UnreachableError, TimeoutError):
             self.state = "unreachable"
+            self._start_anew(self._limits.stall_seconds, "It does not answer.")
             return
         except BackendError:
             self.state = "unknown"
@@ -124,9 +126,13 @@ class Server:
             self.news()
         patience = self._limits.stall_seconds if self.running else min(_IDLE_WORKER, self._limits.stall_seconds)
         self.state = "stalled" if self._clock() - self._news_at > patience else "ok"
-        if self.state == "stalled" and self.address.kept is not None:
+        self._start_anew(patience, "Its worker is dead: jobs wait, and nothing happens.")
+
+    def _start_anew(self, patience: float, why: str) -> None:
+        """Have a server that is kept here started anew, where nothing was heard of it for so many seconds."""
+        if self.address.kept is not None and self._clock() - self._news_at > patience:
             self.news()  # it gets as long again to come back
-            self.address.kept.dead()
+            self.address.kept.dead(why)
 
     async def watch(self) -> None:
         """Look at the queue again and again, until cancelled."""

@@ -58,8 +58,8 @@ class Launched(Protocol):
         """How often it was started anew."""
         ...
 
-    def dead(self) -> None:
-        """Its worker does nothing any more."""
+    def dead(self, why: str) -> None:
+        """It does nothing any more; `why` is a sentence."""
         ...
 
     def tell(self, listener: Callable[[Any, str], None]) -> None:

@@ -20,6 +20,7 @@ from comfyops.gateway.refusal import RefusedError, duplicate
 from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.sockets import client_name
+from comfyops.support.threads import on_graph
 from comfyops.workflows.checks.server import Verdict
 from comfyops.workflows.graph import Node
 
@@ -89,10 +90,10 @@ class Submitting:
 
     async def _judge(self, request: Request, server: Server) -> Verdict:
         """The verdict by what the server has now: a file or node that was not there a minute ago may be."""
-        verdict = prompts.judge(request, await server.types())
+        verdict = await on_graph(len(request.graph), prompts.judge, request, await server.types())
         if verdict.accepted or not _may_be_stale(verdict):
             return verdict
-        return prompts.judge(request, await server.types(anew=True))
+        return await on_graph(len(request.graph), prompts.judge, request, await server.types(anew=True))
 
     def _count(self, owner: str, server: Server) -> dict[str, float]:
         """The jobs of an owner that are not over. Raises RefusedError where there are too many."""
