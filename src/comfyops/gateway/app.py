@@ -217,7 +217,7 @@ class Gateway:
             if handler is not None:
                 await handler(exchange, Own(server, self._owners, principal.id), server)
                 return
-        if hides_places(exchange, principal):
+        if hides_places(exchange.path, principal):
             await pass_names(exchange, server.upstream)
             return
         if shows_log(exchange, server.upstream):

@@ -17,10 +17,9 @@ from comfyops.gateway.upstream import Upstream
 _MOST = 4 * 1024 * 1024  # bytes
 
 
-def hides_places(exchange: Exchange, principal: Principal) -> bool:
-    """Whether this asks for the places of folders, in the name of somebody who may not know them."""
-    asked = exchange.path == "/internal/folder_paths" and exchange.method in ("GET", "HEAD")
-    return asked and not principal.may(scopes.LOGS_READ)
+def hides_places(path: str, principal: Principal | None) -> bool:
+    """Whether places of folders are at this path, and somebody asks who may not know them."""
+    return path == "/internal/folder_paths" and (principal is None or not principal.may(scopes.LOGS_READ))
 
 
 async def pass_names(exchange: Exchange, upstream: Upstream) -> None:

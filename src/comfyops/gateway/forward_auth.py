@@ -11,6 +11,7 @@ from comfyops.gateway import browser, cookies
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import SAFE, place
 from comfyops.gateway.exchange import Exchange, Scope, Send
+from comfyops.gateway.folders import hides_places
 from comfyops.gateway.refusal import RefusedError
 
 _PATH = "/auth/verify"
@@ -48,6 +49,8 @@ async def verify(exchange: Exchange, shown: Credential, proxies: Container[str])
     decision = policy.decide(exchange.principal, method, path)
     if not decision.allowed:
         raise RefusedError(decision.status, decision.code, decision.reason)
+    if hides_places(path, exchange.principal):
+        raise RefusedError(403, "places_of_folders", "Names of folders without their places are had at the gateway.")
     if shown.kind == "session" and (method not in SAFE or exchange.first(b"upgrade")):
         browser.check_session_use(exchange.all(b"origin"), exchange.all(b"sec-fetch-site"))
     await exchange.answer(204, b"", _names(exchange))

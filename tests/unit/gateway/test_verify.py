@@ -254,6 +254,8 @@ CADDY = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/queue"}
         ({**ASKED, "X-Original-Method": "get"}, 204),
         ({**ASKED, "X-Original-Method": "DELETE"}, 403),
         ({**ASKED, "X-Original-Method": "é"}, 403),
+        ({**ASKED, "X-Original-URI": "/internal/folder_paths"}, 403),
+        ({**ASKED, "X-Original-URI": "/api/internal/folder_paths?x=1"}, 403),
         ({**ASKED, "X-Forwarded-Host": "unknown.example"}, 403),
         ({**CADDY, "X-Forwarded-Host": "unknown.example"}, 421),
     ],
