@@ -215,7 +215,7 @@ async def _uploaded(url: str, headers: dict[str, str], picture: bytes) -> str:
 
 async def _python(places: Places, name: str, *, quick: bool) -> list[Row]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        nodes, repeats = (50, 1) if quick else (500, 3)
+        nodes, repeats = (50, 1) if quick else (500, 7)
         return [
             await _stream(session, places, name, "one output", graphs.chain(nodes), repeats),
             await _stream(session, places, name, f"{nodes // 2} outputs", graphs.wide(nodes), repeats),
