@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import shutil
 import ssl
@@ -12,33 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from comfyops.gateway.certificates import kept_fresh
-
-
-def made(folder: Path) -> tuple[Path, Path]:
-    """A certificate that has signed itself, and its key."""
-    folder.mkdir()
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
-    (folder / "crt").write_bytes(certificate.public_bytes(pem))
-    (folder / "key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, none))
-    return folder / "crt", folder / "key"
+from tests.certificate import self_signed
 
 
 @asynccontextmanager
@@ -71,7 +46,7 @@ def der(file: Path) -> bytes:
 async def test_a_renewed_certificate_counts_for_the_next_connection_once_its_key_fits(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    served, renewed = made(tmp_path / "served"), made(tmp_path / "renewed")
+    served, renewed = self_signed(tmp_path / "served"), self_signed(tmp_path / "renewed")
     first, second = der(served[0]), der(renewed[0])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*served)
