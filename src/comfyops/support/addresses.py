@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 
-_TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
-"""IPv6 that ends in the IPv4 address which is meant: of networks without IPv4 (NAT64), and an old form."""
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""IPv6 that ends in the IPv4 address which is meant: of networks without IPv4 (NAT64), and old forms."""
+
+_OWN = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "fec0::/10")))
+"""IPv6 of a site's own: its translation to IPv4, and what once was its private network."""
 
 
 def is_public(address: str) -> bool:
@@ -15,6 +18,8 @@ def is_public(address: str) -> bool:
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
+        if any(found in network for network in _OWN):
+            return False
         inner = _inside(found)
         if inner is not None:
             return inner.is_global and not inner.is_multicast

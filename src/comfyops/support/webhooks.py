@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from comfyops.errors import MissingExtraError, UsageError
 from comfyops.support.addresses import is_public
@@ -202,9 +203,10 @@ def _check_url(url: str, *, allow_private: bool) -> None:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        host = URL(url).raw_host or ""  # as it is asked: other digits than 0 to 9 have become these
     except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or " " in url:
+        parts, host = urlsplit(""), ""
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password or " " in url:
         raise UsageError(f"{url[:100]!r} is no address for a webhook.", hint="It looks like https://host/path.")
     if allow_private:
         return
@@ -212,11 +214,12 @@ def _check_url(url: str, *, allow_private: bool) -> None:
     if parts.scheme != "https":
         raise UsageError("A webhook goes by https.", hint=hint)
     try:
-        inside = not is_public(parts.hostname)
+        inside = not is_public(host)
     except ValueError:
-        inside = parts.hostname.rstrip(".").lower() == "localhost"
+        # Numbers and dots alone are asked as they stand, by no look at DNS: only a plain address may be so.
+        inside = host.replace(".", "").isdigit() or host.rstrip(".").lower() == "localhost"
     if inside:
-        raise UsageError(f"{parts.hostname} is an address of a private network.", hint=hint)
+        raise UsageError(f"{host} is an address of a private network.", hint=hint)
 
 
 def _private_cause(error: BaseException | None) -> str:

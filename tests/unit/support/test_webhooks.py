@@ -83,7 +83,12 @@ async def test_nobody_there_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["localhost", "127.0.0.1", "10.1.2.3", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254"]
+    "name",
+    [
+        *("localhost", "127.0.0.1", "10.1.2.3", "169.254.169.254", "2130706433", "127.1", "0177.0.0.1", "0"),
+        *("[::1]", "[::ffff:10.0.0.1]", "[64:ff9b:1::7f00:1]", "[::ffff:0:127.0.0.1]", "[fec0::1]"),
+        *("１２７.0.0.1", "①②⑦.0.0.1", "127。0。0。1", "ｌocalhost", "１６９.254.169.254", "２１３０７０６４３３"),
+    ],
 )
 def test_private_addresses_are_refused_as_they_are_written(name: str) -> None:
     with pytest.raises(UsageError, match="private"):
