@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -52,6 +53,26 @@ async def test_others_bytes_are_not_told(api: Rig) -> None:
         assert (await api.ask(method, f"/assets/{asset['id']}{path}", "bob"))[0] == 404
     status, own, _ = await upload(api, b"secret", "bob")
     assert (status, own["created_new"]) == (201, True)
+
+
+async def test_no_job_takes_others_bytes_by_their_hash(api: Rig) -> None:
+    data = b"hers"
+    _, hers, _ = await upload(api, data, "ann")
+    unknown = "0" * 64
+    for path, wrap in (("/jobs", lambda job: job), ("/batches", lambda job: {"jobs": [job]})):
+        for named in (hers["hash"], hers["hash"].removeprefix("blake3:"), unknown, "../../x", "\x00"):
+            status, error, _ = await api.ask("POST", path, "bob", json=wrap({"workflow": _loading(named)}))
+            assert (status, error["error"]["code"]) == (422, "missing_asset"), (path, named)
+        assert (await api.ask("POST", path, "ann", json=wrap({"workflow": _loading(hers["hash"])})))[0] == 201
+    assert (await upload(api, data, "bob"))[0] in (200, 201)
+    assert (await api.ask("POST", "/jobs", "bob", json={"workflow": _loading(hers["hash"])}))[0] == 201
+
+
+def _loading(named: str) -> dict[str, Any]:
+    return {
+        "1": {"class_type": "LoadImage", "inputs": {"image": {"$asset": named}}},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
 
 
 async def test_what_came_must_have_the_hash_that_was_said(api: Rig) -> None:

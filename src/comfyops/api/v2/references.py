@@ -1,7 +1,8 @@
-"""`core/ASSET` objects of a workflow made into the queue's own references."""
+"""References to assets in a workflow: `core/ASSET` made into the queue's own, and those judged for whose they are."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,18 @@ from comfyops.api.v2.views import is_uuid
 from comfyops.errors import UnknownAssetError
 from comfyops.jobs.asset_records import Asset
 from comfyops.jobs.queue import Queue
+from comfyops.jobs.references import AssetOf, find
 
 TYPE = "core/ASSET"
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 async def resolve(workflow: Mapping[str, Any], queue: Queue, owner: str) -> dict[str, Any]:
-    """The graph with each `core/ASSET` input as {"$asset": HASH}. Raises ApiError (missing_asset, 422)."""
+    """The graph with each `core/ASSET` input as {"$asset": HASH}. Raises ApiError (missing_asset, 422), UsageError.
+
+    An asset that is named by its hash has to be the owner's too: who knows a hash may not read a file by it.
+    """
+    await _check_own(workflow, queue, owner)
     wanted = [(node, name, value) for node, name, value in _inputs(workflow) if _is_reference(value)]
     found: dict[tuple[str, str], dict[str, str]] = {}
     missing = []
@@ -29,6 +36,16 @@ async def resolve(workflow: Mapping[str, Any], queue: Queue, owner: str) -> dict
         words = f"The assets of {', '.join(missing[:10])} are not there, or not yours."
         raise ApiError(422, "missing_asset", words, inputs=missing)
     return {node: _filled(node, content, found) for node, content in workflow.items()}
+
+
+async def _check_own(workflow: Mapping[str, Any], queue: Queue, owner: str) -> None:
+    for reference in find(workflow):
+        if isinstance(reference, AssetOf) and not await _has(queue, owner, reference.hash):
+            raise ApiError(422, "missing_asset", f"You have no asset of the hash {reference.hash[:80]!r}.")
+
+
+async def _has(queue: Queue, owner: str, digest: str) -> bool:
+    return _HASH.fullmatch(digest) is not None and await queue.assets.has(owner, digest)
 
 
 async def _asset(info: object, queue: Queue, owner: str) -> Asset | None:
