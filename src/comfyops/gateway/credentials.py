@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 from urllib.parse import unquote_plus
 
@@ -40,7 +39,7 @@ def find(authorizations: list[bytes], cookies: list[bytes], query_tokens: list[s
         if len(query_tokens) > 1 or not query_tokens[0]:
             raise _malformed()
         return Credential("token", query_tokens[0])
-    session = _session(cookies)
+    session = cookie(cookies, COOKIE)
     return Credential("session", session) if session else NONE
 
 
@@ -75,14 +74,17 @@ def _token(header: bytes) -> str:
     raise _malformed()
 
 
-def _session(cookies: list[bytes]) -> str:
-    if not cookies or sum(map(len, cookies)) > 4 * _LONGEST:
+def cookie(cookies: list[bytes], name: str) -> str:
+    """The value of a cookie, "" where there is none.
+
+    What other programs on this host set beside it does not matter, however odd. Several that differ are none: a page of
+    a neighbouring name may have set one of them, to have somebody work in its account.
+    """
+    if sum(map(len, cookies)) > 4 * _LONGEST:
         return ""
-    try:
-        found = SimpleCookie(b"; ".join(cookies).decode("latin-1")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    pairs = (part.decode("latin-1").partition("=") for line in cookies for part in line.split(b";"))
+    found = {value.strip().removeprefix('"').removesuffix('"') for key, _, value in pairs if key.strip() == name}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _malformed() -> RefusedError:

@@ -22,6 +22,8 @@ DOOR = "comfyops.door"
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
+_LONGEST_REMEMBERED = 256  # bytes of a path; anybody may ask for long ones, and each is kept several times over
+
 
 class Record(Protocol):
     """The record of who did what."""
@@ -55,13 +57,19 @@ class Place:
     target: bytes
 
 
-@lru_cache(maxsize=4096)
 def place(raw: bytes) -> Place:
     """Where a raw path leads. Raises RefusedError for one without an honest reading."""
+    return _remembered(raw) if len(raw) <= _LONGEST_REMEMBERED else _place(raw)
+
+
+def _place(raw: bytes) -> Place:
     try:
         return Place(policy.canonical(paths.normalise(raw)), paths.upstream(raw).encode())
     except PathError as error:
         raise RefusedError(400, "bad_path", "The path is not one that is understood.") from error
+
+
+_remembered = lru_cache(maxsize=4096)(_place)
 
 
 class Door:

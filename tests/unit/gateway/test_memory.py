@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from comfyops.gateway import browser
+from comfyops.gateway import browser, door
 from comfyops.gateway.connection import Connection
 from comfyops.gateway.exchange import Exchange
 from comfyops.gateway.refusal import RefusedError
@@ -82,3 +82,10 @@ def test_hosts_that_are_long_are_not_remembered() -> None:
         with pytest.raises(RefusedError):
             browser.check_host([f"{number}{'a' * 60_000}".encode()], ())
     assert (browser.host_name.cache_info().currsize, browser._is_address.cache_info().currsize) == before
+
+
+def test_paths_that_are_long_are_not_remembered() -> None:
+    before = door._remembered.cache_info().currsize
+    for number in range(300):
+        assert len(door.place(f"/{number}{'a' * 4_000}".encode()).path) > 4_000
+    assert door._remembered.cache_info().currsize == before

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from comfyops.auth.authenticator import Authenticator, SessionToken
 from comfyops.auth.identities import Identity
 from comfyops.config import OidcSettings
 from comfyops.errors import AuthError
-from comfyops.gateway import cookies, pages
+from comfyops.gateway import cookies, credentials, pages
 from comfyops.gateway.credentials import Credential
 from comfyops.gateway.door import Record
 from comfyops.gateway.exchange import Exchange
@@ -76,7 +75,7 @@ class Oidc:
 
     async def _end(self, exchange: Exchange, shown: Credential) -> None:
         """Whoever comes back with the right state, in the browser that left, is signed in."""
-        attempt = Attempt.parse(_held(exchange), self._now())
+        attempt = Attempt.parse(credentials.cookie(exchange.all(b"cookie"), _COOKIE), self._now())
         try:
             if attempt is None:
                 raise RefusedError(400, "oidc_state", "This sign-in was not begun in this browser, or too long ago.")
@@ -138,11 +137,3 @@ class Oidc:
 
     def _cookie(self, exchange: Exchange, value: str, seconds: int) -> tuple[bytes, bytes]:
         return cookies.cookie(exchange, self._proxies, _COOKIE, value, seconds, _PATH)
-
-
-def _held(exchange: Exchange) -> str:
-    try:
-        found = SimpleCookie(b"; ".join(exchange.all(b"cookie")).decode("latin-1")).get(_COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
