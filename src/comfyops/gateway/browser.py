@@ -42,6 +42,10 @@ REQUEST_HEADERS = frozenset(
 )
 """What of a client's headers a server gets to see; credentials, cookies, Origin and Sec-Fetch-* are not among them."""
 
+_DATED = frozenset({b"if-modified-since", b"if-unmodified-since", b"if-range"})
+_NO_DATE = re.compile(rb"\s.*\d{5}|\d{5}.*\s")
+"""What looks like a date but has too long a number: aiohttp, by which ComfyUI is served, fails on some of these."""
+
 _NOT_PASSED_BACK = _SECURITY_NAMES | {
     *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer"),
     *(b"transfer-encoding", b"upgrade", b"server", b"date", b"set-cookie", b"via", b"x-powered-by"),
@@ -52,7 +56,11 @@ _NOT_PASSED_BACK = _SECURITY_NAMES | {
 
 def to_server(headers: Headers) -> Headers:
     """The headers that are passed on."""
-    return [pair for pair in headers if pair[0] in REQUEST_HEADERS]
+    return [
+        (name, value)
+        for name, value in headers
+        if name in REQUEST_HEADERS and not (name in _DATED and _NO_DATE.search(value))
+    ]
 
 
 def to_client(headers: Headers) -> Headers:

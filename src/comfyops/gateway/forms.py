@@ -60,8 +60,8 @@ async def read(
         raise FormError(415, "The body is no form (multipart/form-data).")
     reading = _Reading(data, file_part, limit)
     callbacks: Any = {name: getattr(reading, name) for name in _CALLBACKS}
-    parser = MultipartParser(boundary.encode("latin-1", "replace"), callbacks)
     try:
+        parser = MultipartParser(boundary.encode("latin-1", "replace"), callbacks)
         async for piece in pieces:
             if len(piece) > _AT_ONCE:
                 await asyncio.to_thread(parser.write, piece)

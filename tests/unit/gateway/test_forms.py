@@ -64,3 +64,9 @@ async def test_what_is_no_form_or_too_much_is_refused(body: bytes, status: int) 
 async def test_other_bodies_are_no_forms(kind: str) -> None:
     with pytest.raises(forms.FormError, match="no form"):
         await read(b"--x--\r\n", kind)
+
+
+async def test_a_boundary_that_is_too_long_is_refused() -> None:
+    with pytest.raises(forms.FormError) as caught:
+        await read(b"", f"multipart/form-data; boundary={'x' * 5_000}")
+    assert caught.value.status == 400

@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from comfyops.gateway.connection import HEAD
 from comfyops.gateway.settings import BackendAddress, Limits
-from tests.unit.gateway.house import add_token, gateway_to
+from comfyops.simulator.settings import SimulatorSettings
+from tests.unit.gateway.house import add_token, gateway_to, house
 from tests.unit.gateway.wire import MARK, SMUGGLED, Heard, any_request, framing_tricks, listening_server, spoken
 
 WHOLE = os.environ.get("COMFYOPS_TEST_ALL") == "1"
@@ -175,3 +177,15 @@ def test_a_gateway_may_have_as_many_connections_as_the_system_lets_it() -> None:
         "assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 100"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
+async def test_a_date_that_no_server_can_read_is_not_passed_on(tmp_path: Path, name: str) -> None:
+    async with house(tmp_path, simulated=SimulatorSettings(port=0)) as home:
+        token, form = home.token("ann"), aiohttp.FormData()
+        form.add_field("image", b"bytes of a picture", filename="a.png")
+        assert (await home.ask("POST", "/upload/image", token, data=form))[0] == 200
+        for year in ("999999999999", "9" * 6_000):
+            headers = {name: f"Thu, 01 Jan {year} 00:00:00 GMT", "Range": "bytes=0-3"}
+            status, _ = await home.ask("GET", "/view?filename=a.png&type=input", token, headers=headers)
+            assert status == 206

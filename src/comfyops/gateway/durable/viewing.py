@@ -26,6 +26,7 @@ _SAFE = ("image/", "video/", "audio/")
 _UNSAFE = ("image/svg+xml",)
 _PLAIN = ("application/json", "text/plain")
 _BYTES = "application/octet-stream"
+_DIGITS = 18  # of a place in a file; Python reads no number of thousands of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +154,17 @@ def _range(text: str, size: int) -> tuple[int, int] | None:
     if not all(part == "" or (part.isascii() and part.isdigit()) for part in (first, last)):
         return None
     if not first:
-        return max(0, size - int(last)), size - 1
-    if last and int(last) < int(first):
+        return max(0, size - _number(last)), size - 1
+    if last and _number(last) < _number(first):
         return None
-    start, end = int(first), min(int(last), size - 1) if last else size - 1
+    start, end = _number(first), min(_number(last), size - 1) if last else size - 1
     return (start, end) if start < size else (1, 0)
+
+
+def _number(digits: str) -> int:
+    """A number of bytes; all that no file has are one."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) < _DIGITS else 10**_DIGITS
 
 
 def _mime(found: Found) -> str:
