@@ -76,6 +76,10 @@ class Needs:
         )
 
 
+_LONGEST_REMEMBERED = 1000
+"""Characters of all tags together; anybody may ask for long ones, which no backend has."""
+
+
 def needs_of(
     graph: Graph,
     types: NodeTypes | None = None,
@@ -95,7 +99,9 @@ def needs_of(
     used = _used(graph, known)
     stated = stated or _NOTHING
     models = frozenset(model for node in graph if node.id in used for model in _models(node, known, stated))
-    return _needs(classes, models, vram, frozenset(tags), backend)
+    wanted = frozenset(tags)
+    make = _needs if sum(map(len, wanted)) <= _LONGEST_REMEMBERED else _needs.__wrapped__
+    return make(classes, models, vram, wanted, backend)
 
 
 @functools.lru_cache(4096)

@@ -23,6 +23,8 @@ _j, _b, _n, _t = schema.jobs.c, schema.backends.c, schema.needs.c, schema.timing
 
 _GUESS_RUN, _GUESS_LOAD = 10.0, 20.0  # seconds, for jobs of which nothing is known
 
+_REMEMBERED = 10_000  # lines of jobs; whoever submits may begin a new one with each job, by its priority
+
 
 class Placer:
     """Places jobs onto the backends that one dispatcher leases."""
@@ -79,9 +81,16 @@ class Placer:
 
     def _charge(self, decision: Decision, situation: Situation) -> None:
         group = decision.group
-        self._served[group.owner, group.priority, group.needs.key] = situation.now
+        self._remember((group.owner, group.priority, group.needs.key), situation.now)
         weight = situation.owners.get(group.owner, Owner()).weight
         self._turns.charge(group.owner, group.run, weight)
+
+    def _remember(self, line: tuple[str, int, str], now: float) -> None:
+        """Note when a line of jobs was served, and forget the one that was served the longest ago."""
+        self._served.pop(line, None)
+        self._served[line] = now
+        if len(self._served) > _REMEMBERED:
+            del self._served[next(iter(self._served))]
 
     def _situation(self, connection: Connection) -> Situation | None:
         standings = self._standings(connection)
@@ -120,7 +129,7 @@ class Placer:
     def _read_needs(self, connection: Connection, keys: set[str]) -> None:
         missing = keys - self._needs.keys()
         if missing:
-            if len(self._needs) > 10_000:
+            if len(self._needs) > _REMEMBERED:
                 self._needs.clear()
                 missing = keys
             found = connection.execute(select(_n.key, _n.document).where(_n.key.in_(missing)))

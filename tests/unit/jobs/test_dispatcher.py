@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from comfyops.errors import DispatcherTakenError
-from comfyops.jobs import schema
+from comfyops.jobs import placing, schema
 from comfyops.jobs.clients import ClientSettings
 from comfyops.jobs.dispatcher import Dispatcher, DispatcherSettings
 from comfyops.jobs.job import Job, JobState, Submission
@@ -237,6 +237,16 @@ async def test_urgent_jobs_go_first_and_delayed_ones_wait(world: World) -> None:
     assert [job.id for job in sorted(ends, key=lambda job: job.bound_at or 0)][1:] == [job.id for job in normal]
     assert (await world.queue.get(late.id)).state is JobState.WAITING
     assert "its time" in (await world.queue.explain(late.id)).reason
+
+
+async def test_lines_of_jobs_that_were_served_are_not_remembered_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "_REMEMBERED", 2)
+    await world.server()
+    for priority in (1, 2, 3, 2):  # each priority is a line of its own
+        await world.end_of(await world.submit(picture(priority=priority)))
+    assert [priority for _, priority, _ in world.dispatcher._placer._served] == [3, 2]
 
 
 async def test_a_job_whose_deadline_passes_is_not_begun(world: World) -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from comfyops.jobs import needs as remembered
 from comfyops.jobs.needs import ModelFile, Needs, needs_of
 from comfyops.workflows import api_format
 from comfyops.workflows.graph import GraphBuilder
@@ -81,3 +82,11 @@ def test_the_order_of_files_and_tags_makes_no_difference():
     two = Needs(models=(ModelFile("loras", "b"), ModelFile("vae", "a"), ModelFile("vae", "a")), tags=frozenset("yx"))
     assert one.key == two.key
     assert one == two
+
+
+def test_tags_that_are_long_are_not_remembered():
+    before = remembered._needs.cache_info().currsize
+    for number in range(20):
+        tags = [f"{number}-{place}{'a' * 1900}" for place in range(3)]
+        assert needs_of(picture(), tags=tags).tags == frozenset(tags)
+    assert remembered._needs.cache_info().currsize == before
