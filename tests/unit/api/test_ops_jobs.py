@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from comfyops.api.ops import app as ops
 from comfyops.api.ops.backends import Backends, Target
+from comfyops.auth import scopes
 from comfyops.simulator import Faults
 from tests.unit.api.rig import PEOPLE, Rig, picture, rig
 from tests.unit.api.served import served
@@ -44,19 +46,21 @@ class Desk:
 @asynccontextmanager
 async def desk(tmp_path: Path, **options: Any) -> AsyncIterator[Desk]:
     """A rig with the operators' API over its queue; who asks is an operator."""
-    async with rig(tmp_path, **options) as at:
+    async with rig(tmp_path, **options) as at, served(_operations(at), PEOPLE["olga"]) as url:
+        yield Desk(url, at)
 
-        async def admit(graph: Any, who: Any) -> None:
-            if who.id in at.refused:
-                raise at.refused[who.id]
 
-        async def fleet() -> list[Target]:
-            return [Target(url, token or None) for url, token in await at.queue.fleet.addresses()]
+def _operations(at: Rig) -> Any:
+    """The operators' API over the queue of a rig."""
 
-        api = ops.build(Backends([], read=fleet), None, ops.AtWork(at.queue, admit))
+    async def admit(graph: Any, who: Any) -> None:
+        if who.id in at.refused:
+            raise at.refused[who.id]
 
-        async with served(api, PEOPLE["olga"]) as url:
-            yield Desk(url, at)
+    async def fleet() -> list[Target]:
+        return [Target(url, token or None) for url, token in await at.queue.fleet.addresses()]
+
+    return ops.build(Backends([], read=fleet), None, ops.AtWork(at.queue, admit))
 
 
 async def until(holds: Any) -> Any:
@@ -148,6 +152,16 @@ async def test_a_schedule_is_the_operators_own_and_its_job_is_judged_first(tmp_p
         await found.refused(400, "schedule", "POST", "/schedules/nightly/remove")
         await found.refused(400, "schedule", "POST", "/schedules", {**plan, "cron": "every night"})
         await found.refused(422, "invalid_workflow", "POST", "/schedules", {**plan, "job": {"workflow": {}}})
+
+
+async def test_who_operates_but_may_submit_no_job_schedules_none(tmp_path: Path) -> None:
+    async with desk(tmp_path, dispatch=False) as found:
+        only = replace(PEOPLE["olga"], scopes=frozenset({scopes.SERVER_OPERATE}))
+        async with served(_operations(found.rig), only) as url:
+            plan = {"name": "nightly", "cron": "0 3 * * *", "job": {"workflow": picture()}}
+            at = Desk(url, found.rig)
+            assert "jobs:write" in await at.refused(403, "forbidden", "POST", "/schedules", plan)
+            assert (await at.good("GET", "/schedules"))["schedules"] == []
 
 
 async def test_messages_to_webhooks_are_listed_and_sent_once_more(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from comfyops.api.v2 import shapes
+from comfyops.api.v2.faults import ApiError
 from comfyops.api.v2.requests import BoundedRoute, principal
 from comfyops.api.v2.submissions import Admit, submission_of
+from comfyops.auth import scopes
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.schedules import Schedule, Schedules
 
@@ -47,6 +49,8 @@ def router(queue: Queue, admit: Admit) -> APIRouter:
     async def add(request: Request, body: Plan) -> dict[str, Any]:
         """Add a schedule, whose jobs are one's own; of a name that is one's own already, change it."""
         who = principal(request)
+        if not who.may(scopes.JOBS_WRITE):
+            raise ApiError(403, "forbidden", f"The role {who.role} lacks {scopes.JOBS_WRITE}.")
         submission = await submission_of(body.job, who, queue, admit)
         found = Schedule(body.name, who.id, body.cron, submission, body.timezone, body.misfire)
         return _shown(await schedules.add(found))
