@@ -20,6 +20,10 @@ _PLAIN = re.compile(r"[\w-][\w.-]*", re.ASCII)  # most texts: the names of sampl
 _DATASETS = frozenset({"LoadTrainingDataset"})
 """Nodes that read what any training kept on the server; whose it is, nobody notes."""
 
+_OVERWRITING = frozenset({"SaveTrainingDataset"})
+"""Nodes that write files of fixed names into a folder, whatever lies there."""
+
+_INTO_FOLDERS = frozenset({"SaveImageDataSetToFolder", "SaveImageTextDataSetToFolder"})
 _OF_FOLDERS = re.compile(r"Load(?:Image|Video)(?:Text)?DataSetFromFolder")
 
 
@@ -30,6 +34,10 @@ async def check_files(
     for node in graph:
         if node.class_type in _DATASETS:
             raise _not_yours(node.id, "folder_name")
+        overwriting = overwritten_by(graph, node)
+        if overwriting is not None:
+            words = f"Node {node.id}: with this {overwriting} it may write over files of others."
+            raise RefusedError(403, "not_your_file", words, details=f"Node {node.id}")
         folder = folder_read(node)
         if folder is not None and not may_read_folder(folder):
             raise _not_yours(node.id, "folder")
@@ -78,6 +86,35 @@ def folder_read(node: Node) -> str | None:
         return None
     folder = (node.inputs or {}).get("folder")
     return (resolved(folder.lstrip("/\\")) or "") if isinstance(folder, str) else ""
+
+
+def overwritten_by(graph: Graph, node: Node) -> str | None:
+    """The input for which a node that saves does not look whether its file is there already; None where it does look.
+
+    Servers count on from the files whose names begin as the prefix is written: after "a/" there seem to be none.
+    """
+    inputs = node.inputs or {}
+    if node.class_type in _OVERWRITING:
+        return "folder_name"
+    if node.class_type in _INTO_FOLDERS and inputs.get("mode") != "increment":
+        return "mode"
+    for name, value in inputs.items():
+        if name in ("filename_prefix", "prefix") and _is_uncounted(_given(graph, value)):
+            return name
+    return None
+
+
+def _given(graph: Graph, value: Any) -> Any:
+    """A value, or the only one of the node that it is linked to, as a text that is kept in a node of its own."""
+    if type(value) is not Link:
+        return value
+    source = graph.nodes.get(value.node)
+    values = list((source.inputs or {}).values()) if source is not None else []
+    return values[0] if len(values) == 1 else None
+
+
+def _is_uncounted(prefix: Any) -> bool:
+    return isinstance(prefix, str) and re.split(r"[/\\]", prefix)[-1] in ("", ".", "..")
 
 
 def _not_yours(node: str, name: str) -> RefusedError:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from comfyops.gateway import naming
 from comfyops.gateway.owners import File
-from comfyops.workflows.graph import Node
+from comfyops.workflows.graph import Graph, Node
 from tests.unit.gateway.house import House, durable_house, finished, house
 
 
@@ -205,3 +205,34 @@ async def test_training_sets_that_others_may_have_kept_are_not_read(mode: Any, t
     async with mode(tmp_path) as home:
         assert await prompt(home, home.token("bob"), {**SAVING, "3": reading}) == (403, "not_your_file")
         assert (await prompt(home, home.token("op", "operator"), {**SAVING, "3": reading}))[1] != "not_your_file"
+
+
+@pytest.mark.parametrize("prefix", ["people/made/", "people/made/.", "people/made/x/..", ["3", 0]])
+@pytest.mark.parametrize("mode", [house, durable_house])
+async def test_prefixes_that_servers_do_not_count_write_over_nothing(mode: Any, prefix: Any, tmp_path: Path) -> None:
+    node = {**SAVING["2"], "inputs": {**SAVING["2"]["inputs"], "filename_prefix": prefix}}
+    text = {"class_type": "PrimitiveString", "inputs": {"value": "people/made/"}}
+    graph = {**SAVING, "2": node, "3": text}
+    async with mode(tmp_path) as home:
+        assert await prompt(home, home.token("bob"), graph) == (403, "not_your_file")
+        assert (await prompt(home, home.token("op", "operator"), graph))[1] != "not_your_file"
+        assert (await prompt(home, home.token("ann"), SAVING))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("class_type", "inputs", "name"),
+    [
+        ("SaveImage", {"filename_prefix": "a"}, None),
+        ("SaveImage", {"filename_prefix": "a/b.c"}, None),
+        ("SaveImage", {"filename_prefix": ""}, "filename_prefix"),
+        ("SaveImage", {"filename_prefix": "a\\"}, "filename_prefix"),
+        ("SaveLoRA", {"prefix": "loras/a/"}, "prefix"),
+        ("StringConcatenate", {"string_a": "a/"}, None),
+        ("SaveTrainingDataset", {"folder_name": "a"}, "folder_name"),
+        ("SaveImageDataSetToFolder", {"mode": "overwrite"}, "mode"),
+        ("SaveImageTextDataSetToFolder", {"mode": "increment", "filename_prefix": "a"}, None),
+    ],
+)
+def test_nodes_that_may_write_over_files_are_known(class_type: str, inputs: dict[str, str], name: str | None) -> None:
+    node = Node("1", class_type, inputs)
+    assert naming.overwritten_by(Graph({"1": node}), node) == name
