@@ -13,6 +13,7 @@ from comfyops.errors import MissingFileError
 from comfyops.jobs.asset_records import Asset
 from comfyops.jobs.files import Files
 
+_DIGITS = 18  # of a place in a file; Python reads no number of thousands of them
 _ACTIVE = ("text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml", "text/javascript")
 
 
@@ -67,4 +68,7 @@ def _unsatisfiable(wanted: str, size: int) -> bool:
     unit, _, spec = wanted.partition("=")
     first, dash, _ = spec.partition("-")
     first = first.strip()
-    return unit.strip().lower() == "bytes" and bool(dash) and first.isdigit() and int(first) >= size
+    if unit.strip().lower() != "bytes" or not dash or not (first.isascii() and first.isdigit()):
+        return False
+    digits = first.lstrip("0")
+    return len(digits) > _DIGITS or int(digits or "0") >= size
