@@ -33,6 +33,7 @@ from comfyops.gateway.refusal import RefusedError, not_found
 from comfyops.gateway.server import Server
 from comfyops.gateway.settings import GatewaySettings
 from comfyops.gateway.sockets import Sockets
+from comfyops.gateway.strangers import Strangers
 from comfyops.gateway.submitting import Submitting
 from comfyops.gateway.uploads import upload
 from comfyops.gateway.userdata import Userdata, serves
@@ -79,7 +80,7 @@ class Gateway:
         self.sockets = Sockets(settings.limits, owners)
         self._authenticator = authenticator
         self._owners = owners
-        self._record = record
+        self._record = record = Strangers(record)
         self._door = Door(settings, authenticator)
         self._local = Local(settings, authenticator, record, self.servers)
         self._mounts = Mounts(mounts)
