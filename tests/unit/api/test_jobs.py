@@ -144,6 +144,15 @@ async def test_a_batch_is_taken_whole_or_not_at_all(still: Rig) -> None:
     assert len((await still.ask("GET", "/jobs"))[1]["jobs"]) == 3
 
 
+async def test_names_and_filters_are_texts_that_every_database_can_keep(still: Rig) -> None:
+    for method, path, body in (
+        ("GET", "/jobs?batch=%00", None),
+        ("POST", "/batches", {"name": "a\x00", "jobs": [{"workflow": picture()}]}),
+    ):
+        status, error, _ = await still.ask(method, path, json=body)
+        assert (status, error["error"]["code"]) == (400, "invalid_request"), path
+
+
 async def test_a_job_waits_for_another_and_takes_its_output(api: Rig) -> None:
     first = await api.submit()
     graph = {

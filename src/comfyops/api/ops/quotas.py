@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from comfyops.api.v2.shapes import NO_NUL
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.quotas import Quota
 
@@ -17,7 +18,7 @@ _MOST = 1_000_000
 class Limits(BaseModel):
     """What an owner may have; null = no limit. An owner of twice the weight gets twice the turns."""
 
-    owner: str = Field(min_length=1, max_length=200)
+    owner: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
     max_running: int | None = Field(default=None, ge=0, le=_MOST)
     max_waiting: int | None = Field(default=None, ge=0, le=_MOST)
     weight: float = Field(default=1.0, gt=0, le=_MOST)
@@ -26,7 +27,7 @@ class Limits(BaseModel):
 class Owner(BaseModel):
     """Whose quota."""
 
-    owner: str = Field(min_length=1, max_length=200)
+    owner: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
 
 
 def router(queue: Queue) -> APIRouter:

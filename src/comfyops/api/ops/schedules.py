@@ -22,7 +22,7 @@ class Plan(BaseModel):
     `misfire` says what becomes of times at which nothing could submit: one job for all of them, or none.
     """
 
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^/]+$")
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^/\x00]+$")
     cron: str = Field(max_length=200)
     timezone: str = Field(default="UTC", max_length=100)
     misfire: Literal["once", "skip"] = "once"

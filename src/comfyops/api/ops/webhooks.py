@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Query
 
+from comfyops.api.v2.shapes import NO_NUL
 from comfyops.jobs.queue import Queue
 from comfyops.jobs.webhooks import Webhooks
 
@@ -18,7 +19,7 @@ def router(queue: Queue) -> APIRouter:
 
     @routes.get("")
     async def ls(
-        job: str | None = Query(None, max_length=100),
+        job: str | None = Query(None, max_length=100, pattern=NO_NUL),
         state: Literal["waiting", "delivered", "failed"] | None = None,
         limit: int = Query(100, ge=1, le=1000),
     ) -> dict[str, Any]:

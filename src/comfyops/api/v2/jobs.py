@@ -63,7 +63,7 @@ class Jobs:
         limit: int = Query(50, ge=1, le=100),
         cursor: str | None = Query(None, max_length=200),
         status: str | None = Query(None, max_length=200, description="One or several, with commas."),
-        batch: str | None = Query(None, max_length=100),
+        batch: str | None = Query(None, max_length=100, pattern=shapes.NO_NUL),
         everybody: bool = Query(False, description="Others' jobs too, for who may see them."),
     ) -> shapes.JobList:
         """One page of jobs, newest first; `metadata[KEY]=VALUE` lists only those with that label."""

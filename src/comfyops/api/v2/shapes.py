@@ -13,6 +13,9 @@ MAX_LABELS = 50
 MAX_TEXT = 2000
 """Characters of a label, name or tag."""
 
+NO_NUL = r"^[^\x00]*$"
+"""What PostgreSQL can keep and look for as a text."""
+
 
 class Problem(BaseModel):
     """What is wrong: a stable code and one sentence."""
@@ -157,7 +160,7 @@ class BatchRequest(_Request):
     """Many jobs as one: all are taken or none."""
 
     jobs: list[JobRequest] = Field(min_length=1, max_length=10_000)
-    name: str = Field(default="", max_length=MAX_TEXT)
+    name: str = Field(default="", max_length=MAX_TEXT, pattern=NO_NUL)
 
 
 class Batch(BaseModel):
