@@ -14,12 +14,13 @@ from comfyops.auth.hashing import Hasher
 from comfyops.auth.memory import Memory
 from comfyops.auth.principal import Principal
 from comfyops.auth.records import Token
+from comfyops.auth.signing_in import network
 from comfyops.auth.store import Store
 from comfyops.auth.watch import Watch
 from comfyops.config import AuthSettings
 
 _REMEMBERED = 10_000  # tokens
-_LONGEST_WAIT = 300.0  # seconds for who tries secrets of one token from one address
+_LONGEST_WAIT = 300.0  # seconds for who tries secrets of one token from one network
 _FREE = 5  # wrong secrets at least, so that several processes may prove one token at once
 _LONGEST_TEXT = 256
 
@@ -93,7 +94,7 @@ class BearerCheck:
         return await self._again(key, _Known(*found, self._watch.revision))
 
     async def _matches(self, parts: TokenText, token: Token, address: str) -> bool:
-        limit = Limit(f"token:{token.id}@{address}", self._free, _LONGEST_WAIT)
+        limit = Limit(f"token:{token.id}@{network(address)}", self._free, _LONGEST_WAIT)
         await asyncio.to_thread(self._store.attempts.begin, (limit,), self._store.clock())
         right = await self._hasher.matches(parts.secret, token.hash)
         if right:

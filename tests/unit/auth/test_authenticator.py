@@ -274,6 +274,16 @@ async def test_a_composed_letter_is_the_same_as_a_decomposed_one(
     assert await gate.login("ann", "cafe\u0301 cafe\u0301 cafe\u0301", HERE)
 
 
+async def test_addresses_of_one_customer_guess_secrets_together(
+    gate: Authenticator, administration: Administration
+) -> None:
+    made = administration.create_token("ci", "artist")
+    with pytest.raises(TooManyAttemptsError):
+        for number in range(30):
+            assert await gate.bearer(f"cops_{made.token.id}_{number:043}", f"2001:db8::{number:x}") is None
+    assert await gate.bearer(made.text, HERE)
+
+
 async def test_wrong_passwords_lead_to_growing_waits(
     gate: Authenticator, administration: Administration, clock: Clock
 ) -> None:
