@@ -141,9 +141,10 @@ async def post(receiver: Receiver, message: Message, *, timeout: float = ANSWER_
     resolver = ThreadedResolver() if receiver.allow_private else _PublicResolver()
     connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
     limit = aiohttp.ClientTimeout(total=timeout)
+    told: dict[str, Any] = {"trust_env": False, "auto_decompress": False}  # a small answer may unpack to a huge one
     try:
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=limit, trust_env=False) as session,
+            aiohttp.ClientSession(connector=connector, timeout=limit, **told) as session,
             session.post(receiver.url, data=message.body.encode(), headers=signed, allow_redirects=False) as answer,
         ):
             await answer.content.read(_READ)

@@ -77,6 +77,15 @@ async def test_a_receiver_that_says_nothing_is_left() -> None:
     assert "0.2 s" in delivery.why
 
 
+async def test_an_answer_is_not_unpacked() -> None:
+    async def packed(request: web.Request) -> web.Response:
+        return web.Response(body=b"no gzip at all", headers={"Content-Encoding": "gzip"})
+
+    async with receiver(packed) as url:
+        delivery = await webhooks.post(Receiver(url, SECRET, allow_private=True), Message.new("a", {}))
+    assert delivery == Delivery(200)
+
+
 async def test_nobody_there_is_said() -> None:
     delivery = await webhooks.post(Receiver("http://127.0.0.1:9/x", SECRET, allow_private=True), Message.new("a", {}))
     assert not delivery.ok and not delivery.refused and "connection" in delivery.why
