@@ -87,7 +87,11 @@ class Own:
         kind, subfolder, name = (query.get(key, [""])[0] for key in ("type", "subfolder", "filename"))
         if not await self.may_read(naming.place(kind or "output", subfolder, name)):
             raise not_found()
-        await exchange.pass_on(self._server.upstream)
+        answer = await exchange.ask(self._server.upstream)
+        if answer.status == 404:  # said in the same words as of what others have sent
+            answer.drop()
+            raise not_found()
+        await exchange.give_back(answer)
 
     async def files(self, exchange: Exchange) -> None:
         """GET /internal/files/KIND: those names of a folder's list that are of files which this owner may see."""

@@ -236,3 +236,18 @@ async def test_prefixes_that_servers_do_not_count_write_over_nothing(mode: Any, 
 def test_nodes_that_may_write_over_files_are_known(class_type: str, inputs: dict[str, str], name: str | None) -> None:
     node = Node("1", class_type, inputs)
     assert naming.overwritten_by(Graph({"1": node}), node) == name
+
+
+@pytest.mark.parametrize("mode", [house, durable_house])
+async def test_uploads_of_others_and_those_of_nobody_are_missing_in_the_same_words(mode: Any, tmp_path: Path) -> None:
+    async with mode(tmp_path) as home:
+        ann, bob = home.token("ann"), home.token("bob")
+        assert (await home.ask("POST", "/upload/image", ann, data=form(png(), "a.png", subfolder="people")))[0] == 200
+        found = []
+        for name in ("a.png", "b.png"):
+            for query in ("", "&preview=webp;90"):
+                path = f"/view?filename={name}&type=input&subfolder=people{query}"
+                async with home.session.get(home.url + path, headers={"Authorization": f"Bearer {bob}"}) as response:
+                    said = {key: value for key, value in response.headers.items() if key.lower() != "date"}
+                    found.append((response.status, await response.read(), said))
+        assert found[0][0] == 404 and found.count(found[0]) == 4
