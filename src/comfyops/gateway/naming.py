@@ -105,12 +105,14 @@ def overwritten_by(graph: Graph, node: Node) -> str | None:
 
 
 def _given(graph: Graph, value: Any) -> Any:
-    """A value, or the only one of the node that it is linked to, as a text that is kept in a node of its own."""
+    """A value, or what the node that it is linked to ends it with: its only text, or the last of several it joins."""
     if type(value) is not Link:
         return value
     source = graph.nodes.get(value.node)
-    values = list((source.inputs or {}).values()) if source is not None else []
-    return values[0] if len(values) == 1 else None
+    inputs = (source.inputs or {}) if source is not None else {}
+    if source is not None and source.class_type == "StringConcatenate":
+        return next((inputs[name] for name in ("string_b", "delimiter", "string_a") if inputs.get(name)), None)
+    return next(iter(inputs.values())) if len(inputs) == 1 else None
 
 
 def _is_uncounted(prefix: Any) -> bool:

@@ -207,12 +207,13 @@ async def test_training_sets_that_others_may_have_kept_are_not_read(mode: Any, t
         assert (await prompt(home, home.token("op", "operator"), {**SAVING, "3": reading}))[1] != "not_your_file"
 
 
-@pytest.mark.parametrize("prefix", ["people/made/", "people/made/.", "people/made/x/..", ["3", 0]])
+@pytest.mark.parametrize("prefix", ["people/made/", "people/made/.", "people/made/x/..", ["3", 0], ["4", 0]])
 @pytest.mark.parametrize("mode", [house, durable_house])
 async def test_prefixes_that_servers_do_not_count_write_over_nothing(mode: Any, prefix: Any, tmp_path: Path) -> None:
     node = {**SAVING["2"], "inputs": {**SAVING["2"]["inputs"], "filename_prefix": prefix}}
     text = {"class_type": "PrimitiveString", "inputs": {"value": "people/made/"}}
-    graph = {**SAVING, "2": node, "3": text}
+    joined = {"string_a": "people/made", "string_b": "/", "delimiter": ""}
+    graph = {**SAVING, "2": node, "3": text, "4": {"class_type": "StringConcatenate", "inputs": joined}}
     async with mode(tmp_path) as home:
         assert await prompt(home, home.token("bob"), graph) == (403, "not_your_file")
         assert (await prompt(home, home.token("op", "operator"), graph))[1] != "not_your_file"
