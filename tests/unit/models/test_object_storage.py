@@ -90,7 +90,7 @@ def test_metadata_of_the_uploader_promises_a_hash(store: ObjectStore, tmp_path: 
 
 
 def test_dropped_connections_and_addresses_that_run_out_are_got_over(store: ObjectStore, tmp_path: Path) -> None:
-    store.faults = Faults(drop_after=(100_000, 600_000), throttle=600_000.0, signed_seconds=2.0)
+    store.faults = Faults(drop_after=(100_000, 600_000), throttle=400_000.0, signed_seconds=2.0)
     outcome = fetched(tmp_path, asking(store), size=len(DATA), sha256=sha(DATA))
     assert outcome.ok, outcome
     assert len({item.path for item in store.asked(method="GET")}) > 1, "the address was signed anew"
