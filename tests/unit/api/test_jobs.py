@@ -122,12 +122,26 @@ async def test_a_running_job_is_cancelled_and_its_run_stops(tmp_path: Path) -> N
 
 
 async def test_priority_changes_the_order(still: Rig) -> None:
-    first, second = await still.submit(), await still.submit(priority=5)
-    await still.ask("POST", f"/jobs/{second['id']}/priority", json={"priority": -1})
+    first, second = await still.submit(priority=1), await still.submit(priority=5)
+    await still.ask("POST", f"/jobs/{second['id']}/priority", json={"priority": 0})
     places = [(await still.ask("GET", f"/jobs/{job['id']}"))[1]["queue_position"] for job in (first, second)]
     assert places == [2, 1]
     _, told, _ = await still.ask("GET", f"/jobs/{first['id']}/explain")
     assert told["queue_position"] == 2 and told["reason"] and told["attempts"] == []
+
+
+async def test_nobody_puts_his_jobs_ahead_of_those_of_others(still: Rig) -> None:
+    job = await still.submit()
+    ahead = {"workflow": picture(1), "priority": -1}
+    for path, body in (
+        ("/jobs", ahead),
+        ("/batches", {"jobs": [ahead]}),
+        (f"/jobs/{job['id']}/priority", {"priority": -1}),
+    ):
+        status, answer, _ = await still.ask("POST", path, json=body)
+        assert (status, answer["error"]["code"]) == (403, "forbidden"), path
+    status, found, _ = await still.ask("POST", f"/jobs/{job['id']}/priority", "olga", json={"priority": -1})
+    assert (status, found["priority"]) == (200, -1)
 
 
 async def test_a_batch_is_taken_whole_or_not_at_all(still: Rig) -> None:

@@ -202,7 +202,7 @@ async def test_jobs_are_canceled_retried_explained_and_their_log_read(tmp_path: 
         with pytest.raises(WaitTimeoutError):
             await handle.wait(0.2)
         with pytest.raises(JobStateError):
-            await handle.set_priority(-1)
+            await handle.set_priority(1)
         canceled = await handle.cancel()
         assert canceled.status == "canceled"
         with pytest.raises(RunInterruptedError):

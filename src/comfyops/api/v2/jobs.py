@@ -12,7 +12,7 @@ from comfyops.api.v2.events import Stream
 from comfyops.api.v2.faults import ApiError
 from comfyops.api.v2.requests import BoundedRoute, digest, idempotency_key, owner_seen, principal
 from comfyops.api.v2.signed import Sites
-from comfyops.api.v2.submissions import Admit, submission_of
+from comfyops.api.v2.submissions import Admit, allowed_priority, submission_of
 from comfyops.errors import WaitTimeoutError
 from comfyops.jobs.job import Filter, Job, JobState
 from comfyops.jobs.queue import Queue
@@ -107,7 +107,8 @@ class Jobs:
 
     async def set_priority(self, request: Request, job_id: str, body: shapes.PriorityRequest) -> shapes.Job:
         """Change the priority of a waiting job."""
-        job = await self._queue.set_priority(_id(job_id), body.priority, owner_seen(request))
+        priority = allowed_priority(body.priority, principal(request))
+        job = await self._queue.set_priority(_id(job_id), priority, owner_seen(request))
         return await self._shown(request, job)
 
     async def workflow(self, request: Request, job_id: str) -> shapes.Workflow:

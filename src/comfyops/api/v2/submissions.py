@@ -9,6 +9,7 @@ from comfyops.api.v2 import references, shapes, views
 from comfyops.api.v2.faults import ApiError
 from comfyops.api.v2.requests import digest
 from comfyops.api.v2.shapes import MAX_LABELS, MAX_TEXT
+from comfyops.auth import scopes
 from comfyops.auth.principal import Principal
 from comfyops.gateway import prompts
 from comfyops.jobs.job import Submission
@@ -31,7 +32,7 @@ async def submission_of(
         idempotency_key=key,
         request_hash=digest(body) if key else "",
         name=body.name,
-        priority=body.priority,
+        priority=allowed_priority(body.priority, who),
         delay=body.delay,
         deadline=body.deadline,
         depends_on=tuple(body.depends_on),
@@ -42,6 +43,16 @@ async def submission_of(
         webhook_url=body.webhook_url,
         extra_data=prompts.extra_data(body.extra_data or {}),
     )
+
+
+def allowed_priority(wanted: int, who: Principal) -> int:
+    """The priority, where somebody may have it: ahead of everybody's jobs goes only who may change them all.
+
+    Raises ApiError.
+    """
+    if wanted < 0 and not who.may(scopes.JOBS_ALL):
+        raise ApiError(403, "forbidden", f"A priority below 0 is ahead of others' jobs: it needs {scopes.JOBS_ALL}.")
+    return wanted
 
 
 def _labels(given: Mapping[str, str] | str | None) -> dict[str, str]:
