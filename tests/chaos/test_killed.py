@@ -89,7 +89,8 @@ def _recorded(plan: Plan) -> int:
 
 
 def _journals(plan: Plan) -> list[Journal]:
-    paths = (plan.folder / "models").glob(".*.part.json")
+    """Of the files that are on their way. One that was placed just now has its journal still, but no part."""
+    paths = [path for path in (plan.folder / "models").glob(".*.part.json") if path.with_suffix("").exists()]
     return [kept for kept in map(load, paths) if kept is not None]
 
 
